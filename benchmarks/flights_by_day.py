@@ -21,10 +21,10 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -46,6 +46,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.stopping import PredictionsWithin
+from batchlearn.progress import finish
 from batchlearn.retraining.bracket import BracketResult, Change, bracket
 from batchlearn.selection.structure import Structure, choose_structure
 from batchlearn.selection.terms import encoding_penalty
@@ -108,14 +109,6 @@ class Day(NamedTuple):
     kept_bytes: int
 
 
-def run(work: Generator[Any, None, Any]) -> Any:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
-
-
 def opened(name: str, path: Path) -> tuple[Table, Ledger, NDArray[np.intp]]:
     """Return the rows of a file as the recipe reads them, with the number of each row's day."""
     table = read(path, target="dep_delayed_15min", time="sched_dep", drop=RECIPES[name][0], where="not cancelled")
@@ -128,14 +121,14 @@ def chosen(name: str, table: Table, ledger: Ledger, part: Mask, threads: int = 2
     """Choose what the recipe leaves open on a part of the rows."""
     minimum = RECIPES[name][1]
     if minimum is None:
-        structure: Structure = run(choose_structure(table, ledger, part, EncodingRules(), threads))
+        structure: Structure = finish(choose_structure(table, ledger, part, EncodingRules(), threads))
         return structure
     return Structure(EncodingRules(additive=True, bins=8, minimum_rows=minimum))
 
 
 def encoding_of(table: Table, ledger: Ledger, part: Mask, structure: Structure) -> Encoding:
     """Fit the encoding to a part of the rows."""
-    profiles = run(profile_parts(table, ledger, [part]))[0]
+    profiles = finish(profile_parts(table, ledger, [part]))[0]
     return fit_encoding(table.features, profiles, structure.rules, "sched_dep", structure.pairs)
 
 
@@ -146,7 +139,7 @@ def prepare(name: str) -> Setting:
     structure = chosen(name, table, ledger, first)
     choosing, encoding = time.process_time() - start, encoding_of(table, ledger, first, structure)
     parts = (ledger.used & (day == number) for number in range(DAYS))
-    days = [run(build_rows(table, ledger, encoding, part, 2, fingerprinted=False)) for part in parts]
+    days = [finish(build_rows(table, ledger, encoding, part, 2, fingerprinted=False)) for part in parts]
     penalty, loss = encoding_penalty(encoding, structure.strengths, None), loss_of(ledger.target)
     return Setting(name, encoding, days, loss, penalty, time.perf_counter() - began, choosing)
 
@@ -170,14 +163,14 @@ def from_files(setting: Setting) -> tuple[float, float, float]:
             for _ in range(3):
                 began = time.perf_counter()
                 table, ledger, _ = opened(name, new)
-                added = run(build_rows(table, ledger, setting.encoding, ledger.used, threads, fingerprinted=False))
+                added = finish(build_rows(table, ledger, setting.encoding, ledger.used, threads, fingerprinted=False))
                 bracket(load(kept, setting.encoding.layout, loss), Change(added), setting.penalty)
                 alone.append(time.perf_counter() - began)
             began = time.perf_counter()
             table, ledger, _ = opened(name, every)
             structure = chosen(name, table, ledger, ledger.used, threads)
             encoding = encoding_of(table, ledger, ledger.used, structure)
-            rows_of_all = run(build_rows(table, ledger, encoding, ledger.used, threads, fingerprinted=False))
+            rows_of_all = finish(build_rows(table, ledger, encoding, ledger.used, threads, fingerprinted=False))
             weight = rows_of_all.total_weight
             objective = fit_objective(ledger.target, encoding, structure.strengths, None, weight)
             optimise(Problem(objective, rows_of_all, PredictionsWithin(), Units(encoding.units), encoding.names))

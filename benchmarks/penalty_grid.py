@@ -15,7 +15,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from data_sets import DataSet, data_sets
@@ -28,11 +28,12 @@ from batchlearn.data.ledger import read_ledger, with_classes_of
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows, hold_out, with_lots
+from batchlearn.data.split import drawn, hold_out, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.progress import finish
 from batchlearn.selection.structure import MOST_ROWS, choose_structure
 from batchlearn.selection.terms import encoding_penalty, encoding_terms
 from batchlearn.solvers.newton import Newton
@@ -58,31 +59,22 @@ class Parts(NamedTuple):
     late: MemoryRows
 
 
-def drained(work: Any) -> Any:
-    """Run a generator to its end; return its answer."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
-
-
 def parts(data: DataSet) -> Parts:
     """Choose a structure as `train` does and encode the rows inside the training part."""
     table = open_table(data)
     ledger = with_lots(table, read_ledger(table, loss=data.loss))
     outer = hold_out(ledger, SHARE, SEED)
-    structure = drained(choose_structure(table, ledger, outer.early, EncodingRules(), 2, seed=SEED))
+    structure = finish(choose_structure(table, ledger, outer.early, EncodingRules(), 2, seed=SEED))
     inner = hold_out(replace(ledger, used=outer.early), SHARE, SEED)
     most = MOST_ROWS if data.task != "multiclass" else MOST_ROWS_OF_CLASSES
-    early, late = choose_rows(ledger, inner.early, most, SEED), choose_rows(ledger, inner.late, most // 2, SEED)
-    taken, cut = drained(take(table, ledger, np.concatenate([early, late])))
+    early, late = drawn(ledger, inner.early, SEED, most), drawn(ledger, inner.late, SEED, most // 2)
+    taken, cut = finish(take(table, ledger, np.concatenate([early, late])))
     inside = np.arange(len(cut.used)) < len(early)
     cut = with_classes_of(cut, inside)
-    (profiles,) = drained(profile_parts(taken, cut, [inside]))
+    (profiles,) = finish(profile_parts(taken, cut, [inside]))
     encoding = fit_encoding(taken.features, profiles, structure.rules, taken.roles.time, structure.pairs)
     rows, later = (
-        drained(build_rows(taken, cut, encoding, part, 2, fingerprinted=False))
+        finish(build_rows(taken, cut, encoding, part, 2, fingerprinted=False))
         for part in (inside & cut.used, ~inside & cut.used)
     )
     name = f"{structure.name}, {len(structure.pairs)} pairs"

@@ -8,8 +8,6 @@ Tables are encoded linearly, with a total penalty of one. What learns row by row
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
-from typing import Any
 
 from data_sets import DataSet, data_sets
 
@@ -22,6 +20,7 @@ from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.data.split import with_lots
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.stopping import LossWithin
+from batchlearn.progress import finish
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
@@ -30,20 +29,12 @@ from batchlearn.training.regimes import MiniBatch, epochs
 PASSES = ("adult", "flights2008_jan")
 
 
-def run_through(work: Generator[Any, None, Any]) -> Any:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
-
-
 def posed(data: DataSet) -> tuple[Objective, MemoryRows]:
     table = bl.read(str(data.path), target=data.target, time=data.time, drop=data.drop, where=data.condition)
     ledger = with_lots(table, read_ledger(table))
-    profiles = run_through(profile_parts(table, ledger, [ledger.used]))[0]
+    profiles = finish(profile_parts(table, ledger, [ledger.used]))[0]
     encoding = fit_encoding(table.features, profiles, EncodingRules(), table.roles.time, ())
-    rows = run_through(build_rows(table, ledger, encoding, ledger.used, 1, fingerprinted=False))
+    rows = finish(build_rows(table, ledger, encoding, ledger.used, 1, fingerprinted=False))
     return Objective(loss_of(ledger.target), ridge(encoding.layout, 1.0 / rows.total_weight)), rows
 
 

@@ -24,10 +24,11 @@ struct Logistic {
     static constexpr double self_concordance = 1.0;
     static AtRow at(Doubles eta, Doubles label) {
         const Doubles sign = 1.0 - 2.0 * label, toward = sign * eta;
-        const Doubles small = exponential(-magnitude(eta)), whole = 1.0 + small;
-        const Doubles share = where_less(toward, all(0.0), small, all(1.0)) / whole;
-        const Doubles value = logarithm_of_one_and(small) + larger(toward, all(0.0));
-        return {value, sign * share, small / (whole * whole), share};
+        const Doubles small = exponential(-magnitude(eta)), whole = 1.0 + small, part = 1.0 / whole;
+        const Doubles share = where_less(toward, all(0.0), small, all(1.0)) * part;
+        // ln(whole), and what was lost of small in it.
+        const Doubles value = logarithm(whole) + (small - (whole - 1.0)) * part + larger(toward, all(0.0));
+        return {value, sign * share, small * (part * part), share};
     }
 };
 

@@ -1,7 +1,7 @@
 // Products of encoded rows with vectors, and sums over them: what batchlearn/kernels/design.py and sums.py do in NumPy.
 //
-// A row is a 1 for the intercept, its dense columns, each read as (value - shift) / scale, and one indicator for each
-// group of levels. A code equal to the number of levels of its group meets no coefficient.
+// A row is a 1 for the intercept, its dense columns, each read as (value - shift) / scale, one indicator for each group
+// of levels, and sparse columns. A code equal to the number of levels of its group meets no coefficient.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,18 @@
 enum class Entries { AS_THEY_ARE = 0, ABSOLUTE = 1, SQUARED = 2 };
 
 enum class Loss { SQUARED = 0, LOGISTIC = 1, POISSON = 2, GAMMA = 3 };
+
+// The sparse part of some rows, CSR; pointers and indices are of one type.
+struct SparseRows {
+    const void* pointers;  // null where there is none
+    const void* indices;
+    const void* entries;
+    int index_bytes;  // 4 or 8
+    bool single;      // 4 bytes an entry, else 8
+    std::ptrdiff_t columns;
+    const double* factor;  // what each column's entries are multiplied by; null where that is one
+    Entries kind;
+};
 
 // Rows as they are stored; strides in entries.
 struct StoredRows {
@@ -27,6 +39,7 @@ struct StoredRows {
     int code_bytes;  // 1, 2, 4 or 8
     std::ptrdiff_t groups, code_row_stride, code_group_stride;
     const std::int64_t* levels;
+    SparseRows sparse;
 
     std::ptrdiff_t lead() const { return columns + (intercept ? 1 : 0); }
 };
@@ -69,9 +82,10 @@ struct RowKernels {
     void (*transposed)(const StoredRows& rows, const double* values, double* total);
     void (*gram)(const StoredRows& rows, const double* values, double* gram, SymmetricUpdate update);
     // Of each dense column, (lead,): the smallest and the largest value, and the weighted sums of the distances from a
-    // centre and of their squares.
+    // centre and of their squares. Of each sparse one, (columns, 8), the same of the entries that are there, about 0, and
+    // how many there are.
     void (*extents)(const StoredRows& rows, const double* weight, const double* centre, double* low, double* high,
-                    double* first, double* second);
+                    double* first, double* second, double* sparse);
     // `sizes`: of the parameters that predictors may be rounded at; `squares`: u. What is not wanted is null.
     void (*pass)(const StoredRows& rows, const Labels& labels, Loss loss, const double* parameters, const double* sizes,
                  const double* direction, const double* squares, const Charges& charges, Totals& totals, SymmetricUpdate update);

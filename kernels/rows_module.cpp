@@ -8,6 +8,7 @@ namespace {
 
 using Matrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
 using Levels = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Line = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Square = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 SymmetricUpdate symmetric_update = nullptr;
@@ -44,12 +45,36 @@ class Rows {
                  static_cast<std::ptrdiff_t>(codes.shape(0)),
                  codes.stride(1),
                  codes.stride(0),
-                 levels.data()};
+                 levels.data(),
+                 {}};
         size_ = rows_.lead();
         for (std::ptrdiff_t g = 0; g < rows_.groups; ++g) {
             expect(levels.data()[g] >= 0, "levels are counted");
             size_ += levels.data()[g];
         }
+        known_ = size_;
+    }
+
+    // The sparse part, CSR: pointers and indices of one type, and what each column's entries are multiplied by.
+    void set_sparse(Line pointers, Line indices, Line entries, std::ptrdiff_t columns, std::optional<Vector> factor,
+                    int kind) {
+        const auto real = static_cast<std::uint8_t>(nb::dlpack::dtype_code::Float);
+        const auto whole = static_cast<std::uint8_t>(nb::dlpack::dtype_code::Int);
+        const auto bits = pointers.dtype().bits;
+        expect(pointers.dtype() == indices.dtype() && pointers.dtype().code == whole && (bits == 32 || bits == 64),
+               "pointers and indices are int32 or int64 numbers");
+        expect(entries.dtype().code == real && (entries.dtype().bits == 32 || entries.dtype().bits == 64),
+               "entries are float32 or float64");
+        expect(pointers.shape(0) == static_cast<std::size_t>(rows_.rows) + 1, "a pointer number for each row, and the end");
+        expect(indices.shape(0) == entries.shape(0), "an index number for each entry");
+        expect(kind >= 0 && kind <= 2, "entries are as they are, absolute or squared");
+        expect(columns >= 0 && (!factor || factor->shape(0) == static_cast<std::size_t>(columns)), "a factor number for each column");
+        const bool rise = bits == 32 ? rising<std::int32_t>(pointers, indices) : rising<std::int64_t>(pointers, indices);
+        expect(rise, "pointer numbers that rise, within the entries");
+        pointers_ = pointers, indices_ = indices, sparse_entries_ = entries, factor_ = factor;
+        rows_.sparse = {pointers.data(), indices.data(), entries.data(), bits / 8, entries.dtype().bits == 32, columns,
+                        factor ? factor->data() : nullptr, static_cast<Entries>(kind)};
+        size_ = known_ + columns;
     }
 
     void predictors(Vector parameters, Result eta) const {
@@ -70,14 +95,19 @@ class Rows {
         SERVING(row_kernels).gram(rows_, values.data(), gram.data(), symmetric_update);
     }
 
-    void extents(Vector weight, Vector centre, Result low, Result high, Result first, Result second) const {
+    void extents(Vector weight, Vector centre, Result low, Result high, Result first, Result second,
+                 std::optional<Square> sparse) const {
         expect_rows(weight.shape(0));
         const auto lead = static_cast<std::size_t>(rows_.lead());
         expect(centre.shape(0) == lead, "one number for each dense column");
         for (const auto& each : {low, high, first, second})
             expect(each.shape(0) == lead, "one number for each dense column");
+        expect(!rows_.sparse.pointers || (sparse && sparse->shape(0) == static_cast<std::size_t>(rows_.sparse.columns) &&
+                                          sparse->shape(1) == 8),
+               "eight numbers for each sparse column");
         SERVING(row_kernels)
-            .extents(rows_, weight.data(), centre.data(), low.data(), high.data(), first.data(), second.data());
+            .extents(rows_, weight.data(), centre.data(), low.data(), high.data(), first.data(), second.data(),
+                     sparse ? sparse->data() : nullptr);
     }
 
     // Value, smallest curvature, error of a predictor, sum of the curvature, reach, spread; the sums over coefficients stand in the arrays.
@@ -113,6 +143,15 @@ class Rows {
     }
 
    private:
+    template <class Whole>
+    static bool rising(const Line& pointers, const Line& indices) {
+        const Whole* starts = static_cast<const Whole*>(pointers.data());
+        const std::size_t rows = pointers.shape(0) - 1;
+        bool rise = starts[0] >= 0 && static_cast<std::size_t>(starts[rows]) <= indices.shape(0);
+        for (std::size_t r = 0; r < rows; ++r) rise &= starts[r] <= starts[r + 1];
+        return rise;
+    }
+
     static double* at(const std::optional<Result>& result) { return result ? result->data() : nullptr; }
 
     void expect_rows(std::size_t count) const {
@@ -124,7 +163,8 @@ class Rows {
     }
 
     void expect_gram(const Square& gram) const {
-        const auto side = static_cast<std::size_t>(size_ + 1);
+        // Products of sparse columns are not formed here.
+        const auto side = static_cast<std::size_t>(known_ + 1);
         expect(gram.shape(0) == side && gram.shape(1) == side, "a place for each two coefficients and one more");
     }
 
@@ -132,8 +172,10 @@ class Rows {
     Vector shift_, scale_;
     Matrix codes_;
     Levels levels_;
+    Line pointers_, indices_, sparse_entries_;
+    std::optional<Vector> factor_;
     StoredRows rows_;
-    std::ptrdiff_t size_;
+    std::ptrdiff_t known_, size_;  // coefficients in front of the sparse part, and with it
 };
 
 }  // namespace
@@ -148,7 +190,10 @@ void bind_rows(nb::module_& module) {
         .def("predictors", &Rows::predictors, Release())
         .def("transposed", &Rows::transposed, Release())
         .def("gram", &Rows::gram, Release())
-        .def("extents", &Rows::extents, Release())
+        .def("set_sparse", &Rows::set_sparse, nb::arg("pointers"), nb::arg("indices"), nb::arg("entries"),
+             nb::arg("columns"), nb::arg("factor").none(), nb::arg("kind"))
+        .def("extents", &Rows::extents, nb::arg("weight"), nb::arg("centre"), nb::arg("low"), nb::arg("high"),
+             nb::arg("first"), nb::arg("second"), nb::arg("sparse").none(), Release())
         .def("pass_", &Rows::pass, nb::arg("loss"), nb::arg("label"), nb::arg("weight").none(), nb::arg("offset").none(),
              nb::arg("parameters"), nb::arg("sizes"), nb::arg("direction").none(), nb::arg("squares").none(),
              nb::arg("charges"), nb::arg("gradient").none(),

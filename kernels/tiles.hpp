@@ -37,8 +37,10 @@ constexpr std::ptrdiff_t AHEAD = 8192;
 
 constexpr std::ptrdiff_t MOST_TILE_ROWS = 512, LEAST_TILE_ROWS = 32, TILE_VALUES = 25600;
 
-// Rows of a tile: a multiple of the lanes such that a tile stays in the second cache.
-inline std::ptrdiff_t tile_rows(std::ptrdiff_t lead) {
+// Rows of a tile: a multiple of the lanes such that a tile stays in the second cache. Entries of sparse columns are read
+// once more for the sums, from the first cache where few rows are between.
+inline std::ptrdiff_t tile_rows(std::ptrdiff_t lead, bool sparse) {
+    if (sparse) return LEAST_TILE_ROWS;
     const std::ptrdiff_t fitting = TILE_VALUES / (lead ? lead : 1) / LANES * LANES;
     return fitting > MOST_TILE_ROWS ? MOST_TILE_ROWS : fitting < LEAST_TILE_ROWS ? LEAST_TILE_ROWS : fitting;
 }
@@ -79,11 +81,22 @@ struct Eight {
     typedef T Vector __attribute__((vector_size(LANES * sizeof(T))));
 };
 
+inline Doubles widened(Eight<double>::Vector values) { return values; }
+
+// By hand: compilers convert eight numbers in two halves and put those together.
+inline Doubles widened(Eight<float>::Vector values) {
+#if defined(__AVX512F__)
+    return (Doubles)_mm512_maskz_cvtps_pd(0xff, (__m256)values);
+#else
+    return __builtin_convertvector(values, Doubles);
+#endif
+}
+
 template <class T>
 inline Doubles eight_at(const T* from) {
     typename Eight<T>::Vector values;
     std::memcpy(&values, from, sizeof values);
-    return __builtin_convertvector(values, Doubles);
+    return widened(values);
 }
 
 // Eight rows of eight columns, turned.
@@ -130,7 +143,7 @@ void load_dense(const StoredRows& rows, const Reading* readings, std::ptrdiff_t 
                     for (int k = 0; k < LANES; ++k) __builtin_prefetch(from + k * rows.row_stride + distance);
                 turn<T>(from, rows.row_stride, out);
                 for (int k = 0; k < LANES; ++k)
-                    store(tile + (j + k) * stride + r, readings[j + k](__builtin_convertvector(out[k], Doubles)));
+                    store(tile + (j + k) * stride + r, readings[j + k](widened(out[k])));
             }
     }
     for (std::ptrdiff_t j = 0; j < rows.columns; ++j) {
@@ -175,7 +188,7 @@ class Tile {
     explicit Tile(const StoredRows& rows)
         : rows_(rows),
           lead(rows.lead()),
-          most(tile_rows(lead)),
+          most(tile_rows(lead, rows.sparse.pointers != nullptr)),
           stride(uneven(most)),
           dense(static_cast<std::size_t>((lead + SPARE_COLUMNS) * stride)),
           codes(static_cast<std::size_t>(rows.groups * most)),

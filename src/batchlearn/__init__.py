@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from batchlearn.retraining.policies.detection import Drift as Drift
     from batchlearn.retraining.policies.worth import Forecast as Forecast
     from batchlearn.retraining.policies.worth import WhenGainExceeds as WhenGainExceeds
+    from batchlearn.retraining.verdict import Gate as Gate
     from batchlearn.tables.table import Table as Table
     from batchlearn.tables.table import read as read
     from batchlearn.training.certificate import Certificate as Certificate
@@ -87,6 +88,7 @@ _HOME = {
     "Fit": "batchlearn.training.fit",
     "Forecast": "batchlearn.retraining.policies.worth",
     "FullBatch": "batchlearn.training.regimes",
+    "Gate": "batchlearn.retraining.verdict",
     "IntegrityError": "batchlearn.errors",
     "LinearClassifier": "batchlearn.estimators",
     "LinearModel": "batchlearn.models.linear",
@@ -141,6 +143,7 @@ __all__ = [
     "Fit",
     "Forecast",
     "FullBatch",
+    "Gate",
     "IntegrityError",
     "LinearClassifier",
     "LinearModel",

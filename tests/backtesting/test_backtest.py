@@ -14,12 +14,14 @@ import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.cells import MatrixCell
 from batchlearn.backtesting.matrix import LossMatrix
-from batchlearn.backtesting.outcome import Backtest
+from batchlearn.backtesting.outcome import Backtest, choose
 from batchlearn.backtesting.plan import BacktestPlan, Prices, default_policies
-from batchlearn.errors import BatchlearnError, UsageError
+from batchlearn.backtesting.replay import PolicyRun
+from batchlearn.errors import BatchlearnError, DataError, UsageError
+from batchlearn.evaluation.intervals import resampling
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import finish
-from batchlearn.retraining.policies import Every
+from batchlearn.retraining.policies import Doubling, Every, EveryRows, Never, Situation
 from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policies
 
@@ -112,6 +114,36 @@ def test_reasons_of_a_choice_have_the_figures_of_the_windows_that_chose_and_say_
         assert first.values["cost"] < chosen.cost
     all_choose = run(rows, "never; every 3d; every 9d", prices=prices).recommendation
     assert [note.code for note in all_choose.reasons] == [first.code]
+
+
+@pytest.mark.parametrize(
+    ("shares", "noise", "chosen"),
+    [
+        ({"never": 0.0040, "seldom": 0.0030, "often": 0.0}, 0.001, "never"),
+        ({"never": 0.0080, "seldom": 0.0002, "often": 0.0}, 0.015, "often"),
+        ({"never": 0.0500, "seldom": 0.0002, "often": 0.0}, 0.001, "seldom"),
+        ({"never": 0.0500, "seldom": 0.0008, "often": 0.0}, 0.001, "often"),
+        ({"never": 0.0040, "seldom": 0.0030, "often": 0.0}, 0.050, "never"),
+    ],
+    ids=["never is as good for certain", "seldom may do harm", "seldom does no harm for certain",
+         "seldom does harm for certain", "nothing is known to beat never"],
+)  # fmt: skip
+def test_what_retrains_less_is_taken_where_it_is_known_to_do_no_harm(
+    shares: dict[str, float], noise: float, chosen: str
+) -> None:
+    windows = 40
+    rng = np.random.default_rng(0)
+    moves = rng.normal(size=(len(shares), windows))
+    moves -= moves.mean(axis=1, keepdims=True)
+    losses = [
+        np.repeat(1.0 + share + noise * move * (share > 0.0), 25)
+        for share, move in zip(shares.values(), moves, strict=True)
+    ]
+    runs = [PolicyRun(name, Never(), (), (), lost, lost) for name, lost in zip(shares, losses, strict=True)]
+    rows = np.ones(25 * windows, dtype=bool)
+    blocks = resampling(len(rows), 0, clusters=np.repeat(np.arange(windows), 25))
+    found, _ = choose(runs, None, [0, 3, 39], np.ones(len(rows)), rows, blocks)
+    assert found.name == chosen
 
 
 def test_hours_of_staleness_are_those_in_which_what_serves_is_older_than_a_window() -> None:
@@ -210,7 +242,8 @@ def test_without_policies_there_are_twelve_or_more_of_all_kinds() -> None:
     found = bl.backtest(table, model=RECIPE, plan=BacktestPlan(windows=8), threads=1)
     names = [one.run.name for one in found.policies]
     assert len(names) >= 12
-    for kind in ("never", "every", "rows", "doubling", "decay", "drift", "gain", "warm", "window", "regime"):
+    kinds = ("never", "every", "rows", "doubling", "decay", "drift", "gain", "warm", "window", "half_life", "online")
+    for kind in kinds:
         assert any(kind in name for name in names), kind
     numbers = opened(stream(60).append_column("t", pa.array(np.arange(60.0 * 40))), time="t", drop=["seen", "known"])
     names = [one.run.name for one in bl.backtest(numbers, model=RECIPE, plan=BacktestPlan(windows=4)).policies]
@@ -232,6 +265,21 @@ def test_default_calendars_are_those_that_are_over_before_the_history_is() -> No
                 periods += [] if one.action.window is None else [one.action.window]
         assert all(period.on(stamped=True) <= (windows - 1) * length for period in periods)
         assert len(set(map(str, policies))) == len(policies)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["at once", "late"])
+@pytest.mark.parametrize("windows", [2, 3, 5, 20])
+def test_default_policies_that_wait_for_rows_are_due_at_an_edge(windows: int, late: bool) -> None:
+    history = history_of(stream(40, delay=6), windows, late)
+    begun, *_, last = history.edges[:-1]
+    known, later = history.known_by(float(begun)), history.known_by(float(last))
+    waiting = [one for one in default_policies(history, None) if isinstance(one, EveryRows | Doubling)]
+    assert sum(isinstance(one, EveryRows) for one in waiting) == (later > known)
+    for one in waiting:
+        situation = Situation(float(last), float(begun), later - known, stamped=True, learned=known)
+        assert one.decide(situation).retrain, str(one)
+    (rows,) = (one.rows for one in waiting if isinstance(one, EveryRows))
+    assert rows == pytest.approx(2 * (later - known) / (windows - 1), abs=1) or windows == 2
 
 
 @pytest.mark.parametrize(
@@ -259,6 +307,18 @@ def test_a_policy_that_cannot_decide_is_refused_before_a_model_is_trained(
     monkeypatch.setattr(LossMatrix, "begin", trained)
     with pytest.raises(UsageError):
         run(stream(40), policies)
+
+
+def test_a_second_class_that_comes_after_the_first_training_is_said_with_the_remedy() -> None:
+    rows = stream(40)
+    late = np.where(np.arange(rows.num_rows) < rows.num_rows // 2, False, rows.column("bought").to_numpy(False))
+    rows = rows.set_column(4, "bought", pa.array(late))
+    with pytest.raises(
+        DataError, match=r"known by .*2026-01-10.*larger share of the rows \(start=, --first\)"
+    ) as refused:
+        run(rows)
+    assert refused.value.code == "one-class"
+    assert run(rows, "never; every 9d", start=0.6).recommendation.policy
 
 
 @pytest.mark.parametrize(("start", "holdout", "code"), [(0.0, 0.0, "start-range"), (0.2, 1.0, "holdout-range")])

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
-from tests.backtesting.made import opened, stream
+from tests.backtesting.made import ROWS, opened, stream
 
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.history import Arrivals
 from batchlearn.backtesting.outcome import Backtest
 from batchlearn.backtesting.plan import BacktestPlan
+from batchlearn.formatting.notes import Code
 from batchlearn.progress import finish
 from batchlearn.retraining.policies.text import parse_policies
 from batchlearn.tables.table import Table, read
@@ -30,6 +33,17 @@ def classes():
 
 def numbers():
     return make_pipeline(StandardScaler(with_mean=False), Ridge())
+
+
+class Fussy(LogisticRegression):
+    def predict_proba(self, rows):
+        if rows.max() > 50.0:
+            raise ValueError("a size above 50")
+        return super().predict_proba(rows)
+
+
+def fussy():
+    return Fussy()
 """
 
 
@@ -77,6 +91,22 @@ def test_what_an_estimator_cannot_do_is_refused_and_said() -> None:
     found = run(opened(stream(40)), boosted("Classifier"), "never; every 6d with regime=1", windows="6d")
     assert found.policies[1].retrains == 0
     assert any("batch_size" in str(note) for note in found.notes)
+
+
+def test_a_window_that_an_estimator_cannot_score_is_missing_and_said(code: Path) -> None:
+    rows = stream(40)
+    day = np.arange(rows.num_rows) // ROWS
+    size = np.where((day >= 28) & (day < 30), 100.0, rows.column("size").to_numpy())
+    table = opened(rows.set_column(2, "size", pa.array(size)))
+    found = run(table, pipeline(code, "fussy"), "never; every 8d", windows="4d")
+    judged = found.by_window(found.policies[0].run.losses)
+    lacking = np.unique(day[found.history.place[~found.judged & (found.history.seen > found.history.edges[0])]])
+    assert set(lacking) >= {28, 29}
+    assert len(lacking) <= 8, "the two windows that hold such rows, and no other"
+    assert np.isfinite(judged[[0, -1]]).all()
+    (note,) = (note for note in found.notes if note.code is Code.ROWS_NOT_SCORED)
+    assert "a size above 50" in str(note)
+    assert note.values["rows"] == np.sum(np.isin(day, lacking) & ~found.judged)
 
 
 SETS: dict[str, dict[str, Any]] = {

@@ -64,6 +64,7 @@ def without_labels(after: int) -> pa.Table:
         (stream(30), {"time": None}, Arrivals(), 10, "no-time"),
         (stream(30), {"target": None}, Arrivals(), 10, "no-target"),
         (without_labels(0), {}, Arrivals(), 10, "no-labels"),
+        (without_labels(40), {}, Arrivals(), "3d", "one-window"),  # labels of one day, and so in no window
         (stream(30), {}, Arrivals(), 1, "windows-range"),
         (stream(30), {}, Arrivals(), 100_000, "windows-range"),
         (stream(30), {}, Arrivals(), "60d", "one-window"),

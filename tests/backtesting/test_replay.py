@@ -36,14 +36,19 @@ class Scripted:
 
 @dataclass(frozen=True)
 class Peeking:
-    """Looks at the labels of the next days, in rows that it was given beforehand."""
+    """Knows beforehand in which days more buy, from rows of all days."""
 
-    rows: pa.Table
+    rising: frozenset[int]
+
+    @classmethod
+    def at(cls, rows: pa.Table) -> Peeking:
+        seen, label = rows.column("seen").cast(pa.int64()).to_numpy(), np.asarray(rows.column("bought"))
+        days = [int(day) for day in np.unique(seen // DAY)]
+        ahead = {day: label[(seen // DAY > day) & (seen // DAY <= day + 6)] for day in days}
+        return cls(frozenset(day for day, later in ahead.items() if len(later) and later.mean() > 0.5))
 
     def decide(self, situation: Situation) -> Decision:
-        seen = self.rows.column("seen").cast(pa.int64()).to_numpy()
-        later = np.asarray(self.rows.column("bought"))[(seen > situation.now) & (seen <= situation.now + 6 * DAY)]
-        return Decision(bool(later.mean() > 0.5), (recorded(f"{later.mean():.3f} of the next ones buy"),))
+        return Decision(int(situation.now // DAY) in self.rising, (recorded("More will buy."),))
 
 
 def changed_after(rows: pa.Table, now: float, late: bool) -> pa.Table:
@@ -92,7 +97,7 @@ def test_rows_after_now_change_no_decision_up_to_now(text: str, late: bool) -> N
 
 
 def test_a_policy_that_peeks_is_caught() -> None:
-    assert looks_ahead(Peeking, late=False)
+    assert looks_ahead(Peeking.at, late=False)
 
 
 def test_evidence_holds_nothing_that_has_not_arrived() -> None:

@@ -178,12 +178,13 @@ def test_levels_cannot_steer_the_terminal(run: Run) -> None:
 def test_progress_is_shown_on_a_terminal_after_a_second_and_then_removed(here: Path) -> None:
     slow = """
 import time
-from batchlearn.cli.progress import RowProgress, watch
+from batchlearn.cli.progress import watch
+from batchlearn.progress import Progress
 
 def work():
     for _ in range(16):
         time.sleep(0.1)
-        yield RowProgress("fitting all rows", rows=100_000, passes=3, bound=1e-9)
+        yield Progress("fitting all rows", rows=100_000, passes=3, bound=1e-9)
     return "outcome"
 
 assert watch(work()) == "outcome"

@@ -11,6 +11,7 @@ from batchlearn.comparison.contenders import Contender, Run, RunCheckpoint, RunE
 from batchlearn.comparison.judging import Memory
 from batchlearn.comparison.outcome import Outcome
 from batchlearn.comparison.problem import Benchmark, build_problem
+from batchlearn.progress import finish
 from batchlearn.tables.table import Table
 from batchlearn.training.recipe import Recipe
 
@@ -24,22 +25,7 @@ def table(loss: str = "logistic", rows: int = ROWS, **roles: Any) -> Table:
 
 def benchmark(loss: str = "logistic", rows: int = ROWS, recipe: Recipe | None = None, most: int = 100_000) -> Benchmark:
     """Pose a small problem."""
-    steps = build_problem(table(loss, rows), recipe or Recipe(loss=loss), most, 1)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            posed: Benchmark = end.value
-            return posed
-
-
-def drained(work: Any) -> Any:
-    """Run a generator to its end and return what it returns."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+    return finish(build_problem(table(loss, rows), recipe or Recipe(loss=loss), most, 1))
 
 
 def run_of(name: str, *points: tuple[float, float, float], seed: int = 0) -> Run:

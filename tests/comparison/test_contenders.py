@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tests.comparison.made import benchmark, drained, run_of
+from tests.comparison.made import benchmark, run_of
 
 from batchlearn.comparison import contenders
 from batchlearn.comparison.contenders import (
@@ -21,6 +21,7 @@ from batchlearn.comparison.contenders import (
 )
 from batchlearn.comparison.problem import Benchmark
 from batchlearn.errors import UsageError
+from batchlearn.progress import finish
 from batchlearn.solvers.newton import Newton
 from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch
 
@@ -33,7 +34,7 @@ def posed() -> Benchmark:
 
 
 def run(posed: Benchmark, contender: Contender, budget: Budget = AMPLE, seed: int = 0, order: str = "shuffled") -> Run:
-    found: Run = drained(run_contender(posed, contender, budget, seed, order))
+    found: Run = finish(run_contender(posed, contender, budget, seed, order))
     return found
 
 

@@ -26,7 +26,8 @@ def test_on_a_quadratic_the_critical_batch_follows_from_the_excess_loss() -> Non
     assert way.excess_loss == pytest.approx(0.01 * start.excess_loss, rel=1e-9)
     for at in (start, way):
         assert at.preconditioned is not None
-        predicted = at.preconditioned.critical_batch_at(at.excess_loss)
+        # There G' H^-1 G is twice the excess loss.
+        predicted = at.preconditioned.trace / (2.0 * at.excess_loss)
         assert at.preconditioned.critical_batch == pytest.approx(predicted, rel=1e-9)
 
 
@@ -36,7 +37,7 @@ def test_at_an_excess_of_the_sampling_loss_every_row_is_worth_reading() -> None:
     yardstick = sampling_loss(noise)
     assert yardstick is not None
     assert noise[-1].preconditioned is not None
-    assert noise[-1].preconditioned.critical_batch_at(yardstick) == pytest.approx(len(posed.rows))
+    assert noise[-1].preconditioned.trace / (2.0 * yardstick) == pytest.approx(len(posed.rows))
     # 6 coefficients and an intercept, noise of variance one: about d / (2 n).
     assert yardstick == pytest.approx(len(posed.start) / (2 * len(posed.rows)), rel=0.35)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, mean_poisson_deviance, mean_squared_error
-from tests.comparison.made import benchmark, drained
+from tests.comparison.made import benchmark
 
 from batchlearn.comparison.contenders import Contender, mini_batch
 from batchlearn.comparison.judging import held_out_scores, measure_memory
@@ -14,6 +14,7 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.kernels import native
 from batchlearn.kernels.design import predictors
 from batchlearn.models.links import INVERSE_LINKS
+from batchlearn.progress import finish
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import FullBatch, Online
 
@@ -62,11 +63,11 @@ def test_full_batch_holds_all_rows_and_online_a_chunk() -> None:
     parts = [(0, 1000), (1000, 2000), (2000, 3200)]
     chunks = tuple(replace(stored, dense=dense[:, a:b], codes=codes[:, a:b], label=label[a:b]) for a, b in parts)
     posed = replace(posed, rows=replace(rows, chunks=chunks))
-    full, one = (drained(measure_memory(posed, Contender("x", regime))) for regime in (FullBatch(), Online()))
+    full, one = (finish(measure_memory(posed, Contender("x", regime))) for regime in (FullBatch(), Online()))
     assert full.rows == round(posed.row_bytes * 3200)
     assert one.rows == round(posed.row_bytes * 1000)
     with native.numpy_serves():
-        by_twins = drained(measure_memory(posed, Contender("x", FullBatch())))
+        by_twins = finish(measure_memory(posed, Contender("x", FullBatch())))
     assert by_twins.working > 1000 * 8 * len(dense)  # a chunk in double precision
     # Compiled kernels make none.
     assert full.working < by_twins.working or not native.built()
@@ -74,14 +75,14 @@ def test_full_batch_holds_all_rows_and_online_a_chunk() -> None:
 
 
 def test_memory_leaves_no_trace_running() -> None:
-    assert drained(measure_memory(benchmark(), mini_batch(32))).working > 0
+    assert finish(measure_memory(benchmark(), mini_batch(32))).working > 0
     assert not tracemalloc.is_tracing()
 
 
 def test_a_trace_of_someone_else_is_left_alone() -> None:
     tracemalloc.start()
     try:
-        assert drained(measure_memory(benchmark(), mini_batch(32))).working == 0
+        assert finish(measure_memory(benchmark(), mini_batch(32))).working == 0
         assert tracemalloc.is_tracing()
     finally:
         tracemalloc.stop()

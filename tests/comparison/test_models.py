@@ -21,6 +21,7 @@ from batchlearn.comparison.models import (
     judge_models,
     recommend_model,
 )
+from batchlearn.data.split import SplitKind
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.intervals import Estimate
@@ -232,12 +233,14 @@ def test_rows_are_called_later_only_where_a_time_says_so(compared: bl.ModelCompa
         bl.read({name: one for name, one in rows().items() if name != "day"}, target="y"), LINEAR_ONES
     )
     shown = []
-    for found in (compared, drawn):
+    for found in (compared, drawn, replace(drawn, split=SplitKind.GROUP)):
         document = Document()
         show_models(document, found)
         shown.append((printed(document), Reading(models_page(found)).text))
     for said in shown[0]:
         assert "240 later rows that none has seen" in said
+    for said in shown[2]:
+        assert "240 rows that none has seen, of whole groups drawn at random" in said
     for said in shown[1]:
         assert "240 rows that none has seen, drawn at random" in said
         assert not {"earlier", "later"} & set(said.split())

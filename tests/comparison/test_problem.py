@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.comparison.made import benchmark, drained
+from tests.comparison.made import benchmark
 from tests.training.made import arrow, made
 
 import batchlearn as bl
 from batchlearn.comparison.problem import build_problem
 from batchlearn.objectives.penalties import Quadratic
+from batchlearn.progress import finish
 from batchlearn.statistics.objective import Objective
 from batchlearn.training.recipe import Recipe
 
@@ -33,13 +34,13 @@ def test_a_penalty_that_is_asked_for_is_one_for_all_terms() -> None:
 def test_the_model_is_the_one_that_training_would_choose() -> None:
     hour = np.arange(2_000.0) % 24
     curved = {"hour": hour, "delay": (hour - 12.0) ** 2 + np.arange(2_000) % 5}
-    posed = drained(build_problem(bl.read(curved, target="delay"), Recipe(), 10_000, 1))
+    posed = finish(build_problem(bl.read(curved, target="delay"), Recipe(), 10_000, 1))
     fit = bl.train(bl.read(curved, target="delay"))
     assert fit.structure.name == "additive"
     assert posed.notes[-1].values == {"coefficients": len(posed.start), "model": "additive", "alpha": None}
     assert len(posed.start) > 10
     # Not the line that --alpha asks for.
-    line = drained(build_problem(bl.read(curved, target="delay"), Recipe(alpha=1e-3), 10_000, 1))
+    line = finish(build_problem(bl.read(curved, target="delay"), Recipe(alpha=1e-3), 10_000, 1))
     assert (len(line.start), line.notes[-1].values["model"]) == (2, "linear")
     assert posed.optimum.value < 0.1 * line.optimum.value
 
@@ -48,8 +49,9 @@ def test_later_rows_are_judged_in_the_order_of_their_time() -> None:
     columns = made(300, 2, "logistic")
     when = np.random.default_rng(0).permutation(300).astype(float)
     kept = {name: columns[name] for name in ("first", "second", "label")} | {"when": when}
-    posed = drained(build_problem(bl.read(arrow(kept), target="label", time="when"), Recipe(), 1000, 1))
+    posed = finish(build_problem(bl.read(arrow(kept), target="label", time="when"), Recipe(), 1000, 1))
     assert posed.ordered
+    assert posed.later is not None
     later = np.sort(when)[240:]
     stored = when[when >= later[0]]
     np.testing.assert_array_equal(stored[posed.later_order], later)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from batchlearn.errors import UsageError
 from batchlearn.evaluation.baselines import constant_baseline, last_known, last_value_baseline
 from batchlearn.evaluation.metrics import Array, MetricTask
 
@@ -140,12 +139,6 @@ def test_without_a_transition_there_is_no_baseline() -> None:
     assert last_value_baseline("number", np.array([1.0]), None, np.array([2.0]), None) is None
     apart = np.array([0, 1, 2])
     assert last_value_baseline("number", np.arange(3.0), apart, np.arange(3.0), apart) is None
-
-
-def test_groups_on_one_side_are_refused() -> None:
-    with pytest.raises(UsageError) as raised:
-        last_value_baseline("number", np.zeros(3), np.zeros(3, dtype=np.intp), np.zeros(3), None)
-    assert raised.value.code == "baseline-groups"
 
 
 def test_many_rows_are_no_loop() -> None:

@@ -10,7 +10,6 @@ from scipy.stats import beta, gamma, norm, t
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
-from batchlearn.errors import UsageError
 from batchlearn.evaluation.calibration import calibration, logistic_recalibration
 from batchlearn.evaluation.metrics import Array, MetricTask
 
@@ -216,10 +215,3 @@ def test_json_is_plain() -> None:
     read = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert len(read["bins"]) == 20
     assert set(read["bins"][0]) == {"mean_response", "mean_label", "rows", "low", "high"}
-
-
-@pytest.mark.parametrize("bins", [0, 21])
-def test_a_number_of_bins_out_of_range_is_refused(bins: int) -> None:
-    with pytest.raises(UsageError) as raised:
-        calibration("number", np.zeros(3), np.zeros(3), np.ones(3), bins)
-    assert raised.value.code == "calibration-bins"

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control, ttest_ind
 
-from batchlearn.errors import UsageError
 from batchlearn.evaluation.metrics import Array
 from batchlearn.evaluation.slices import Categories, Slice, discovery_threshold, slices
 
@@ -119,10 +118,3 @@ def test_weights_that_are_zero_take_rows_away() -> None:
     weight[categories["shop"][0] == 3] = 0.0
     assert "shop 3" not in {one.level for one in found_in(categories, losses, weight)}
     assert found_in(categories, losses, np.full(5000, 3.0))[0].low == pytest.approx(found_in(categories, losses)[0].low)
-
-
-@pytest.mark.parametrize("codes", [[0, 1, 2], [0, 1]], ids=["a level without a name", "too few codes"])
-def test_codes_that_do_not_fit_are_refused(codes: list[int]) -> None:
-    with pytest.raises(UsageError) as raised:
-        found_in({"a": (np.array(codes), ["x", "y"])}, np.ones(3))
-    assert raised.value.code == "slice-codes"

@@ -66,6 +66,25 @@ def test_predictions_are_the_models(case: str, of: Any) -> None:
     assert largest < 1e-12
 
 
+@pytest.mark.parametrize("session", ["UTC", "Asia/Tokyo"])
+@pytest.mark.parametrize("stored", ["TIMESTAMPTZ", "DATE"])
+def test_sql_takes_moments_and_dates_as_the_model_does_in_any_session(stored: str, session: str) -> None:
+    import duckdb
+
+    days = [datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(700)]
+    y = [float(day.month + 3 * day.weekday()) for day in days]
+    when = pa.array([day.date() for day in days]) if stored == "DATE" else pa.array(days, pa.timestamp("us", "UTC"))
+    rows = pa.table({"when": when, "y": y})
+    table = bl.read(rows, target="y", time="when", zone="America/New_York")
+    model = linear_of(table, bl.Recipe(holdout=0.0))
+    with duckdb.connect() as connection:
+        connection.sql(f"SET TimeZone = '{session}'")
+        connection.register("rows", rows)
+        found = connection.sql(to_sql(model)).to_arrow_table().column("prediction").to_numpy()
+    assert np.ptp(found) > 15.0
+    assert found == pytest.approx(model.predict(model.as_read(table)).response, rel=1e-12)
+
+
 def test_every_space_around_a_text_is_taken_off_in_sql() -> None:
     import duckdb
 

@@ -180,6 +180,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.MORE_ROWS_NEEDED: {"product": 1.5},
     Code.TIME_SPENT: {},
     Code.ANCHORED: {},
+    Code.LEARNED_ONE_BY_ONE: {},
     Code.ROWS_NOT_KEPT: {},
     Code.LEARNER_FED: {"path": "lightgbm.LGBMClassifier", "form": "matrix", "refusal": "It takes no texts."},
     Code.LEARNER_FED_OTHERWISE: {"path": "lightgbm.LGBMClassifier", "form": "matrix", "champion": "frame"},

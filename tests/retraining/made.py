@@ -18,6 +18,7 @@ from batchlearn.artifacts.store import FolderStore
 from batchlearn.formatting.notes import recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.models.files import load
+from batchlearn.progress import finish
 from batchlearn.registry.place import SETTINGS
 from batchlearn.retraining.child import Rehearsal
 from batchlearn.retraining.project import open_project
@@ -112,13 +113,7 @@ def rehearse_here(model: Path, sample: Path, expected: Floats) -> Rehearsal:
 
 def turn(root: Path, now: str, disk: Disk = LOCAL_DISK, **flags: Any) -> CycleResult:
     """Turn the cycle once, as on the day `now`."""
-    steps = run_turn(context(root, now, disk), **flags)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: CycleResult = end.value
-            return found
+    return finish(run_turn(context(root, now, disk), **flags))
 
 
 def begun_project(root: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.files import save
 from batchlearn.objectives.losses import loss_of
+from batchlearn.progress import finish
 from batchlearn.retraining.cycle.continued import encode_rows, statistics_of, train_from
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
 from batchlearn.selection.structure import Structure
@@ -35,7 +36,6 @@ from batchlearn.training.train import fit_objective, train
 from batchlearn.training.verification.stored import verify_model
 from batchlearn.updating.storage import dump, load
 
-Answer = TypeVar("Answer")
 ROWS, GONE = 600, 150
 GROWTH = {"one in a hundred": 6, "a third": 200, "as many again": 600}
 X, HOURS = BinTerm("x", (-0.5, 0.5), -4.0, 4.0), CalendarTerm("when", "hour", (0, 6, 12, 18))
@@ -151,15 +151,6 @@ def check(fit: Fit, table: Table, folder: Path) -> Optimum:
     return true
 
 
-def drained(work: Generator[Any, None, Answer]) -> Answer:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
-
-
 @pytest.mark.parametrize("growth", GROWTH)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_start_ends_at_the_optimum_of_one_objective(
@@ -186,9 +177,9 @@ def test_every_start_ends_at_the_optimum_of_one_objective(
         ("warm in a window", "warm", window),
         ("update in a window", "update", window),
     ):
-        fit = drained(train_from(start, champion, recipe, parts, 1))
+        fit = finish(train_from(start, champion, recipe, parts, 1))
         check(fit, parts.everything, tmp_path / name)
-    tuned = drained(train_from("fine-tune", champion, recipe, whole, 1))
+    tuned = finish(train_from("fine-tune", champion, recipe, whole, 1))
     true = Optimum.of(tuned.model, encode_rows(tuned.model, whole.everything, 1).rows, strengths)
     gap = true.value(tuned.model.parameters) - true.value(true.parameters)
     proved = str(tuned.notes[0]).split("is within ")
@@ -216,7 +207,7 @@ def test_new_rows_whose_weights_have_another_scale_count_as_they_came(
     everything, stayed = pa.concat_tables([old, new]), pa.concat_tables([old.slice(GONE), new])
     for name, rows, gone in (("update", everything, None), ("window", stayed, table_of(kind, old.slice(0, GONE)))):
         parts = TrainingTables(table_of(kind, rows), table_of(kind, new), gone)
-        fit = drained(train_from("update", champion, recipe, parts, 1))
+        fit = finish(train_from("update", champion, recipe, parts, 1))
         assert fit.model.weight_constant == constant
         true = check(fit, parts.everything, tmp_path / name)
         assert true.weight == pytest.approx(np.asarray(rows["weight"]) / constant, rel=1e-14)
@@ -233,7 +224,7 @@ def test_classes_are_verified_from_scratch_and_warm(tmp_path: Path, monkeypatch:
     assert statistics_of(begun, table_of("classes", old), 1) is None
     champion = Champion(begun.model, 0.0, 0.0, 1, dict(begun.structure.strengths), recipe.to_json(), None)
     parts = TrainingTables(table_of("classes", pa.concat_tables([old, new])), table_of("classes", new), None)
-    warm = drained(train_from("warm", champion, recipe, parts, 1))
+    warm = finish(train_from("warm", champion, recipe, parts, 1))
     for name, fit, table in (("scratch", begun, table_of("classes", old)), ("warm", warm, parts.everything)):
         assert fit.certificate.certified
         assert verify_model(save(fit.model, fit.record(), tmp_path / name), table).reasons == ()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty
 from batchlearn.objectives.stopping import PredictionsWithin
+from batchlearn.progress import finish
 from batchlearn.retraining.bracket import Change
 from batchlearn.retraining.warm_start import FROM_TOTALS, fine_tune, refuse_new_tables, update, warm
 from batchlearn.statistics.objective import Objective, ridge
@@ -32,7 +32,6 @@ from batchlearn.training.optimise import Problem, optimise
 from batchlearn.updating.encoding_drift import new_levels
 from batchlearn.updating.sufficient_statistics import SufficientStatistics, collect_statistics
 
-Answer = TypeVar("Answer")
 PROBLEM = Made("logistic", Layout(True, 2, (4, 3)), np.array([0.2, 0.6, -0.4, *0.3 * np.arange(7)]), 1.0, False)
 
 
@@ -121,6 +120,34 @@ def test_fine_tuning_is_the_anchored_optimum_and_says_how_far_it_is_from_that_of
         fine_tune(kept, Change(new), PROBLEM.penalty, anchor=0.0)
 
 
+def test_rows_one_by_one_are_least_squares_so_far_and_of_classes_near_all_of_them() -> None:
+    rng = np.random.default_rng(3)
+    squares = replace(PROBLEM, loss="squared")
+    old, new = squares.rows(rng, 600), squares.rows(rng, 90, drift=0.5)
+    kept = kept_of(squares, old)
+    X, y = np.column_stack([*new.read(new.chunks[0]).block.dense, *_indicators(new)]), new.chunks[0].label
+    expected = np.linalg.solve(kept.reference + X.T @ X, kept.reference @ kept.parameters + X.T @ y)
+    found = fine_tune(kept, Change(new), squares.penalty, one_by_one=True)
+    np.testing.assert_allclose(found.parameters, expected, rtol=1e-9, atol=1e-9)
+    assert not found.certificate.certified
+    assert found.certificate.reason == Note(Code.LEARNED_ONE_BY_ONE)
+    old, new = PROBLEM.rows(rng, 3000), PROBLEM.rows(rng, 150, drift=0.2)
+    kept = kept_of(PROBLEM, old)
+    forwards, backwards = (
+        fine_tune(kept, Change(new, times=times), PROBLEM.penalty, one_by_one=True)
+        for times in (np.arange(150.0), -np.arange(150.0))
+    )
+    assert np.abs(forwards.parameters - backwards.parameters).max() > 1e-6, "they are learned in the order of time"
+    objective, everything = PROBLEM.objective(3150.0), joined(old, new)
+    least = objective.value(everything, fitted(objective, everything))
+    for one in (forwards, backwards):
+        gap = objective.value(everything, one.parameters) - least
+        stated = float(str(one.note).split("within ")[1].split(" ")[0])
+        assert 0.0 < gap <= stated * 1.01
+        assert gap < 0.2 * (objective.value(everything, kept.parameters) - least)
+        assert one.rows_read < 1000
+
+
 def _indicators(rows: MemoryRows) -> Iterator[Floats]:
     for codes, levels in zip(rows.chunks[0].codes, rows.layout.groups, strict=True):
         yield from ((codes == level).astype(float) for level in range(levels))
@@ -146,9 +173,9 @@ def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
     table = table_of(columns)
     ledger = with_lots(table, read_ledger(table, loss=None))
     early = ledger.used & (np.arange(600) < 500)
-    profiles = _done(profile_parts(table, ledger, [early]))[0]
+    profiles = finish(profile_parts(table, ledger, [early]))[0]
     encoding = fit_encoding(table.features, profiles, EncodingRules(), None)
-    rows, new = (_done(build_rows(table, ledger, encoding, part, 1)) for part in (early, ledger.used & ~early))
+    rows, new = (finish(build_rows(table, ledger, encoding, part, 1)) for part in (early, ledger.used & ~early))
     penalty = Penalty(in_total=ridge(rows.layout, 1.0), per_row=ridge(rows.layout, 0.0))
     objective = Objective(LOSSES["logistic"], penalty.over(500.0))
     names = list(encoding.names)
@@ -162,14 +189,5 @@ def test_a_table_with_a_new_level_is_named_and_one_without_is_updated() -> None:
     (new_level,) = new_levels(encoding, table_of(columns))
     assert new_level == Note(Code.NEW_LEVEL, {"level": "teal", "column": "colour", "rows": 20})
     assert str(new_level) == "level 'teal' of 'colour' has 20 new rows and no coefficient"
-    again = _done(build_rows(table_of(columns), ledger, encoding, ledger.used & ~early, 1))
+    again = finish(build_rows(table_of(columns), ledger, encoding, ledger.used & ~early, 1))
     refuse_new_tables(kept, again, encoding)  # four rows of a new level are fewer than would get a coefficient
-
-
-def _done(steps: Generator[int, None, Answer]) -> Answer:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer

@@ -20,6 +20,7 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.progress import finish
 from batchlearn.selection.coarsening import coarsened
 from batchlearn.selection.interactions import PairCandidate, _interaction, _recode, best_pairs
 from batchlearn.selection.penalty_selection import select_penalties
@@ -27,20 +28,12 @@ from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import read
 
 
-def drain(work: Any) -> Any:
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
-
-
 def encoded(columns: dict[str, Any], pairs: tuple[PairTerm, ...] = ()) -> tuple[Encoding, MemoryRows]:
     table = read(arrow(columns), target="label")
     ledger = with_lots(table, read_ledger(table))
-    (profiles,) = drain(profile_parts(table, ledger, [ledger.used]))
+    (profiles,) = finish(profile_parts(table, ledger, [ledger.used]))
     encoding = fit_encoding(table.features, profiles, EncodingRules(additive=True), None, pairs)
-    return encoding, drain(build_rows(table, ledger, encoding, ledger.used, 1))
+    return encoding, finish(build_rows(table, ledger, encoding, ledger.used, 1))
 
 
 def ranked(
@@ -196,3 +189,13 @@ def test_a_pair_whose_name_a_column_has_is_not_proposed() -> None:
     X = rng.normal(size=(1500, 2))
     columns = {"a": X[:, 0], "b": X[:, 1], "a x b": rng.normal(size=1500), "label": X[:, 0] * X[:, 1]}
     assert "a x b" not in {candidate.term.column for candidate in ranked("squared", columns)}
+
+
+def test_without_any_curvature_left_no_pair_lowers_anything() -> None:
+    rng = np.random.default_rng(0)
+    columns: dict[str, Any] = {name: rng.choice(["a", "b", "c"], 300) for name in ("x", "y")}
+    encoding, rows = encoded(columns | {"label": (columns["x"] == "a").astype(float)})
+    # So far out that in double precision every probability is 0 or 1.
+    parameters = np.zeros(len(encoding.names))
+    parameters[0] = 800.0
+    assert best_pairs(LOSSES["logistic"], rows, (encoding, parameters), np.arange(len(rows)) * 5 // len(rows), 8) == []

@@ -13,6 +13,7 @@ from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import read_ledger
 from batchlearn.data.split import SplitKind, hold_out, with_lots
 from batchlearn.kernels.design import Floats
+from batchlearn.progress import finish
 from batchlearn.selection import structure as module
 from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
@@ -34,13 +35,7 @@ def choose(
     table = table_of(columns, **roles)
     ledger = with_lots(table, read_ledger(table, loss=loss))
     used = ledger.used if part is None else ledger.used & part
-    work = choose_structure(table, ledger, used, RULES, threads, kind, seed)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            chosen: Structure = end.value
-            return chosen
+    return finish(choose_structure(table, ledger, used, RULES, threads, kind, seed))
 
 
 def same(one: Structure, other: Structure) -> bool:

@@ -13,6 +13,7 @@ from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import read_ledger
 from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
+from batchlearn.progress import finish
 from batchlearn.selection.tweedie_power import PowerProfile, log_density, profile_power
 
 
@@ -65,13 +66,7 @@ def drawn(power: float, dispersion: float, n: int = 6000, seed: int = 0) -> dict
 def profiled(columns: dict[str, Any]) -> PowerProfile:
     table = table_of(columns)
     ledger = with_lots(table, read_ledger(table, loss="tweedie"))
-    work = profile_power(table, ledger, ledger.used, EncodingRules(), 0, 1)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            found: PowerProfile = end.value
-            return found
+    return finish(profile_power(table, ledger, ledger.used, EncodingRules(), 0, 1))
 
 
 @pytest.mark.parametrize(("power", "dispersion"), [(1.2, 2.0), (1.5, 5.0), (1.75, 1.0)])

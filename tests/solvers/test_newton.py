@@ -14,7 +14,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.solvers import newton, preconditioner
 from batchlearn.solvers.newton import Newton, NewtonState
-from batchlearn.statistics.objective import Objective, ridge
+from batchlearn.statistics.objective import Expansion, Objective, ridge
 
 
 def posed(loss: str, alpha: float = 1e-3, size: float = 1.0) -> tuple[Objective, MemoryRows]:
@@ -148,3 +148,62 @@ def test_a_sample_without_a_level_steps_no_further_than_all_rows_do(monkeypatch:
     assert found is not None
     hessian = objective.expand(rows, objective.null_parameters(rows)).hessian
     assert found.solve(np.array([0.0, 1.0]))[1] == pytest.approx(np.linalg.inv(hessian)[1, 1], rel=0.1)
+
+
+def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let small problems go by the Hessian of some of their rows."""
+    monkeypatch.setattr(newton, "_LEAST_SAVED", -np.inf)
+    monkeypatch.setattr(newton, "_SAMPLED_A_COEFFICIENT", 40)
+
+
+@pytest.mark.parametrize("loss", ["logistic", "poisson"])
+def test_where_rows_are_many_the_hessian_of_some_leads_to_the_optimum_of_all(
+    loss: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(6000, 3))
+    eta = X @ np.array([1.0, -1.0, 0.5]) / 2.0
+    logistic = (rng.random(6000) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64)
+    rows = dense_rows(X, logistic if loss == "logistic" else rng.poisson(np.exp(eta)).astype(np.float64), chunk=1024)
+    objective = Objective(LOSSES[loss], ridge(rows.layout, 1e-4))
+    null = objective.null_parameters(rows)
+    best = walk(objective, rows, null, 12)[-1]
+    sampled(monkeypatch)
+    monkeypatch.setattr(newton, "_SAMPLED_SHARE", 4)
+    read = list[int]()
+    expand = Objective.expand
+
+    def watched(self: Objective, some: MemoryRows, parameters: Floats) -> Expansion:
+        read.append(len(some))
+        return expand(self, some, parameters)
+
+    monkeypatch.setattr(Objective, "expand", watched)
+    led, _ = Newton().lead(objective, rows, null, fresh=True, seconds=10.0)
+    states = [Newton().start(objective, rows, led)]
+    while states[-1].decrement > 1e-6 and len(states) < 12:
+        states.append(Newton().step(objective, rows, states[-1]))
+    assert max(read) < 2000, "a Hessian of all rows was read"
+    assert any(state.near is None for state in states)
+    assert any(state.near is not None for state in states)
+    np.testing.assert_allclose(states[-1].parameters, best.parameters, rtol=0, atol=1e-5)
+    for state in states:
+        here = expand(objective, rows, state.parameters)
+        exact = float(np.sqrt(here.gradient @ np.linalg.solve(here.hessian, here.gradient)))
+        assert state.near is None or state.decrement >= exact * (1.0 - 1e-9)
+
+
+def test_a_sample_that_does_not_speak_for_all_rows_is_left_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(6000, 2))
+    X[::16] *= 1e-3  # in the rows of the sample nearly nothing happens
+    label = (rng.random(6000) < 1.0 / (1.0 + np.exp(-X @ np.array([1.0, -1.0])))).astype(np.float64)
+    rows = dense_rows(X, label)
+    objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-5))
+    best = walk(objective, rows, objective.null_parameters(rows), 12)[-1]
+    sampled(monkeypatch)
+    states = walk(objective, rows, objective.null_parameters(rows), 12)
+    assert states[0].sample is not None
+    assert states[-1].sample is None
+    values = [state.expansion.value for state in states]
+    assert np.all(np.diff(values) <= 1e-13)
+    np.testing.assert_allclose(states[-1].parameters, best.parameters, rtol=0, atol=1e-11)

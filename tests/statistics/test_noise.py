@@ -132,7 +132,6 @@ def test_where_the_gradient_is_zero_no_batch_is_large_enough() -> None:
     assert Noise(2.0, 0.0, 10).critical_batch == float("inf")
     assert Noise(0.0, 0.0, 10).critical_batch == 0.0
     assert Noise(2.0, 0.5, 10).critical_batch == 4.0
-    assert Noise(2.0, 0.5, 10).critical_batch_at(0.25) == 4.0
 
 
 def test_chunks_and_threads_do_not_matter(posed: tuple[Objective, MemoryRows, Floats]) -> None:

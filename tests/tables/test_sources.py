@@ -327,6 +327,8 @@ def test_a_missing_file_is_named_with_the_nearest(here: Path, parquet: Path) -> 
     error = refusal(Path("row.parquet"))
     assert error.code == "file-missing"
     assert "rows.parquet" in error.message
+    # Not one that is like it in its ending alone.
+    assert "did you mean" not in refusal(Path("nofile.parquet")).message
     assert refusal(parquet / "below").code == "file-missing"
     assert refusal(parquet.parent / "*.csv").code == "file-missing"
     assert refusal("x" * 5000).code == "file-missing"

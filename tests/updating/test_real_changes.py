@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.split import with_lots
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.penalties import Penalty
+from batchlearn.progress import finish
 from batchlearn.retraining.bracket import Change, bracket
 from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.tables.table import read
@@ -28,16 +28,6 @@ SETS: dict[str, tuple[dict[str, Any], str]] = {
     "noaa_weather": ({"target": "rain", "time": "t"}, "logistic"),
     "bike_sharing_hour": ({"target": "cnt", "time": "timestamp", "drop": ["casual", "registered"]}, "poisson"),
 }
-Answer = TypeVar("Answer")
-
-
-def done(steps: Generator[int, None, Answer]) -> Answer:
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            answer: Answer = end.value
-            return answer
 
 
 def parts_of(shared_data: Path, name: str) -> list[MemoryRows]:
@@ -48,10 +38,10 @@ def parts_of(shared_data: Path, name: str) -> list[MemoryRows]:
     assert ledger.time is not None
     rank = np.argsort(np.argsort(ledger.time, kind="stable"), kind="stable") / len(ledger.time)
     cuts = [(rank < 0.1), (rank >= 0.1) & (rank < 0.95), rank >= 0.95]
-    profiles = done(profile_parts(table, ledger, [ledger.used & (rank < 0.95)]))[0]
+    profiles = finish(profile_parts(table, ledger, [ledger.used & (rank < 0.95)]))[0]
     rules = EncodingRules(additive=True, bins=6)
     encoding = fit_encoding(table.features, profiles, rules, roles["time"])
-    return [done(build_rows(table, ledger, encoding, ledger.used & cut, 1, fingerprinted=False)) for cut in cuts]
+    return [finish(build_rows(table, ledger, encoding, ledger.used & cut, 1, fingerprinted=False)) for cut in cuts]
 
 
 @pytest.mark.parametrize("name", sorted(SETS))

@@ -13,6 +13,7 @@ from batchlearn.backtesting.history import read_history
 from batchlearn.backtesting.judging import judged_backtest
 from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest
+from batchlearn.backtesting.peeking import FileWatch, refuse_later_rows
 from batchlearn.backtesting.plan import BacktestPlan, default_policies
 from batchlearn.backtesting.replay import ReplayContext, first_decision, replay
 from batchlearn.data.rows.threads import one_blas_thread
@@ -88,18 +89,20 @@ def iter_backtest(
         store = FolderStore(Path(plan.cache))
         claim_cache(store, history, fingerprint(history.table), recipe)
     delay = 0.0 if plan.delay is None else Span.parse(plan.delay).on(stamped)
-    context = ReplayContext(plan.durations, delay, None if plan.prices is None else plan.prices.retrain_in_loss)
-    # A policy that cannot decide at all is refused before an hour of training and not after it.
-    for name, policy in zip(names, entrants, strict=True):
-        first_decision(name, policy, history, context)
-    with one_blas_thread():
-        matrix = LossMatrix(history, recipe, threads, store)
+    price = None if plan.prices is None else plan.prices.retrain_in_loss
+    with one_blas_thread(), FileWatch(history.table.files) as watch:
+        context = ReplayContext(plan.durations, delay, price, watch)
+        # A policy that cannot decide at all, or knows what is to come, is refused before an hour of training.
+        for name, policy in zip(names, entrants, strict=True):
+            refuse_later_rows(name, policy, history)
+            first_decision(name, policy, history, context)
+        matrix = LossMatrix(history, recipe, threads, store, plan.gate, plan.share)
         yield from matrix.begin()
         # The calendar of every window trains at each edge: its models are the matrix of the oracle and of ages.
-        always = yield from replay(ALWAYS, EveryRows(1), matrix, context)
+        always = yield from replay(ALWAYS, EveryRows(1), matrix, context, gated=False)
         for edge in range(history.windows):
             yield from matrix.cell(ModelKey(Action(), edge))
-        once = yield from replay(NEVER, Never(), matrix, context)
+        once = yield from replay(NEVER, Never(), matrix, context, gated=False)
         runs = []
         for name, policy in zip(names, entrants, strict=True):
             yield Progress(f"replaying {name}")

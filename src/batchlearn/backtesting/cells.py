@@ -1,24 +1,28 @@
-"""Cells of the matrix, and the store in which each is written once, so that a run that was killed goes on."""
+"""Cells of the matrix and their models, and the store in which each is written once: a run that was killed goes on."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from batchlearn.artifacts.manifest import MANIFEST, manifest_of
 from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.artifacts.tensors import pack, unpack
 from batchlearn.backtesting.history import History
 from batchlearn.data.target import Class
-from batchlearn.errors import IntegrityError, UsageError
+from batchlearn.errors import DataError, IntegrityError, UsageError
 from batchlearn.kernels.design import Floats
+from batchlearn.models.files import StoredModel, files_of, read_model
+from batchlearn.models.linear import LinearModel
 from batchlearn.retraining.policies import Action
 from batchlearn.training.recipe import Recipe
 
-_CELLS, _HEADER = "cells", "history.json"
+_CELLS, _MODELS, _HEADER = "cells", "models", "history.json"
 _FACTS, _ARRAYS = "cell.json", "rows.safetensors"
 _LARGEST_FACTS, _LARGEST_ARRAYS = 1 << 20, 1 << 34
 _OF_ROWS = ("losses", "decided", "errors", "unseen")
@@ -108,8 +112,8 @@ def read_cell(store: Store, key: ModelKey) -> MatrixCell | None:
         ) from problem
 
 
-def write_cell(store: Store, key: ModelKey, cell: MatrixCell) -> None:
-    """Write a cell for good."""
+def write_cell(store: Store, key: ModelKey, cell: MatrixCell) -> bool:
+    """Write a cell for good, or return False where another run was first."""
     missing = np.isnan(cell.losses)
     arrays = {name: np.where(missing, 0.0, getattr(cell, name)) for name in _OF_ROWS}
     facts: dict[str, Any] = {name: value for name, value in vars(cell).items() if name not in _OF_ROWS}
@@ -117,4 +121,28 @@ def write_cell(store: Store, key: ModelKey, cell: MatrixCell) -> None:
         _FACTS: dump({**facts, "length": len(cell.losses)}),
         _ARRAYS: pack({**arrays, "missing": missing.astype(np.float64)}),
     }
-    store.put_folder_if_absent(f"{_CELLS}/{key.name}", files)
+    return store.put_folder_if_absent(f"{_CELLS}/{key.name}", files)
+
+
+def read_trained(store: Store, key: ModelKey) -> StoredModel | None:
+    """Return a model as it was written; None where it is not there. IntegrityError where its bytes are others."""
+    if key.name not in store.names(_MODELS):
+        return None
+    path = store.path(f"{_MODELS}/{key.name}")
+    try:
+        return read_model(path)
+    except IntegrityError as problem:
+        raise IntegrityError(
+            f"The model {path} of the cache is not as it was written ({problem.message}). Remove that folder, and the "
+            "backtest trains it again.",
+            code="cache-damaged",
+        ) from problem
+
+
+def write_trained(store: Store, key: ModelKey, model: LinearModel, record: Mapping[str, Any]) -> None:
+    """Write a model with its record for good, so that what goes on from it can; not one that no file may hold."""
+    try:
+        files = files_of(model, record)
+    except DataError:
+        return
+    store.put_folder_if_absent(f"{_MODELS}/{key.name}", {**files, MANIFEST: manifest_of(files)})

@@ -175,13 +175,7 @@ def read_history(table: Table, arrivals: Arrivals, windows: int | str | float, f
     place = np.flatnonzero(usable)
     place = place[np.argsort(seen[place], kind="stable")]
     edges = _edges(seen[place], known[place], windows, first_share, times)
-    history = History(table, times, arrivals.landed, seen[place], known[place], weight[place], place, seen, edges)
-    if not np.diff(history.starts).any():
-        raise DataError(
-            f"No labelled row was seen after the first training, at {times.literal(edges[0])}; nothing would judge.",
-            code="no-labels",
-        )
-    return history
+    return History(table, times, arrivals.landed, seen[place], known[place], weight[place], place, seen, edges)
 
 
 def read_column(table: Table, name: str) -> Floats:

@@ -102,6 +102,7 @@ def judged_backtest(
         seconds=time.perf_counter() - began,
         scratch_seconds=matrix.scratch_seconds,
         notes=tuple(_notes(matrix, runs, after, judged, window)),
+        gate=plan.gate,
     )
 
 

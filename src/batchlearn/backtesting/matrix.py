@@ -10,29 +10,34 @@ those models are trained along it.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from batchlearn.artifacts.store import Store
-from batchlearn.backtesting.cells import MatrixCell, ModelKey, read_cell, write_cell
+from batchlearn.artifacts.strict_json import plain
+from batchlearn.backtesting.cells import MatrixCell, ModelKey, read_cell, read_trained, write_cell, write_trained
 from batchlearn.backtesting.history import History
 from batchlearn.data.target import Target
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
 from batchlearn.evaluation.metrics import hit_rows
 from batchlearn.evaluation.scored import ScoredRows, score_each
+from batchlearn.formatting.notes import all_recorded
 from batchlearn.kernels.design import Floats
+from batchlearn.models.encoded import EncodedModel
 from batchlearn.models.linear import LinearModel
 from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
-from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_of, train_from
-from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
-from batchlearn.retraining.gate import Gate
-from batchlearn.retraining.policies import Action, Never
-from batchlearn.tables.conditions import Not, together
+from batchlearn.retraining.cycle.candidate import Judged, judge_later, judge_twin, of_one_kind, uncertified
+from batchlearn.retraining.cycle.continued import bracket_of, dearer_start, statistics_at, train_from
+from batchlearn.retraining.cycle.state import Champion, KnownRows, Newest, Plan
+from batchlearn.retraining.gate import Gate, Verdict
+from batchlearn.retraining.policies import FROM_TOTALS, Action, Never
+from batchlearn.selection.structure import Structure
+from batchlearn.tables.conditions import together
 from batchlearn.tables.table import Table
 from batchlearn.training.fit import Fit
 from batchlearn.training.recipe import Recipe
@@ -43,19 +48,27 @@ REFUSALS = (DataError, UsageError, RegistryError, CertificateError, NoFiniteOpti
 
 
 class TrainedModel(NamedTuple):
-    """A model as it was trained, and what training goes on from."""
+    """A model as it was trained or read, without what bounds and explains single predictions, and its rows.
 
-    fit: Fit  # without what bounds and explains single predictions, which is large
-    start: str  # that it was trained from
-    rows_read: int
-    seconds: float
+    `record` is what a saved model has on record, as plain values, and beside it the `start` that it was trained from,
+    `rows_read`, `training_seconds`, those of a start that was refused among them, and `alarms`.
+    """
+
+    model: EncodedModel
+    record: Mapping[str, Any]
+    recipe: Recipe
     table: Table
     as_of: float
 
+    @property
+    def structure(self) -> Structure:
+        """What its rows chose."""
+        return Structure.of_record(self.record["structure"], self.model.encoding, self.recipe.rules)
+
     def champion(self, kept: SufficientStatistics | None = None) -> Champion:
         """Return the model as the cycle has it when it is live, with what it kept of its rows if that is needed."""
-        fit, recipe = self.fit, self.fit.recipe.to_json()
-        return Champion(fit.model, self.as_of, self.as_of, 1, fit.structure.strengths, recipe, kept)
+        recipe = self.record["recipe"]
+        return Champion(self.model, self.as_of, self.as_of, 1, self.structure.strengths, recipe, kept)
 
 
 @dataclass
@@ -66,27 +79,44 @@ class LossMatrix:
     recipe: Recipe  # with nothing held out
     threads: int | None = None
     store: Store | None = None
+    gate: Gate | None = None  # that models have to pass before they go live; None where all do
+    share: float = 0.2  # of the new rows, the latest, that judge
     cells: dict[ModelKey, MatrixCell] = field(default_factory=dict)
     fits: int = 0  # trained by this run
     _trained: dict[ModelKey, TrainedModel] = field(default_factory=dict)
     _kept: dict[ModelKey, SufficientStatistics | None] = field(default_factory=dict)
     _brackets: dict[tuple[ModelKey, int], Bracket | None] = field(default_factory=dict)
+    _judged: dict[tuple[ModelKey, ModelKey], Judged] = field(default_factory=dict)
 
     def begin(self) -> Generator[Progress, None, TrainedModel]:
-        """Train the first model of all; what its rows choose, the models that keep the structure have too."""
-        return (yield from self.trained(ModelKey(Action(structure="choose"), 0)))
+        """Train the first model of all; what its rows choose, the models that keep the structure have too.
+
+        DataError where its rows are too few, or of one class, and later ones are not.
+        """
+        try:
+            return (yield from self.trained(ModelKey(Action(structure="choose"), 0)))
+        except DataError as problem:
+            if problem.code not in ("one-class", "too-few-rows"):
+                raise
+            began = self.history.times.literal(float(self.history.edges[0]))
+            raise DataError(
+                f"The first training, on the rows known by {began}, is not possible: {problem.message} Give it a "
+                "larger share of the rows (start=, --first).",
+                code=problem.code,
+            ) from problem
 
     @property
     def target(self) -> Target | None:
         """What is predicted, as the first model has it: of two classes the same one is the positive one in all."""
         first = self._trained.get(ModelKey(Action(structure="choose"), 0))
-        return None if first is None else first.fit.model.target
+        return None if first is None else first.model.target
 
     @property
     def scratch_seconds(self) -> float:
         """Seconds that training from scratch with the structure kept has taken, in this run or before."""
         scratch = ((key.action, cell.seconds) for key, cell in self.cells.items())
-        return sum(seconds for action, seconds in scratch if action == Action(window=action.window))
+        plain = ((Action(window=action.window, half_life=action.half_life), action, took) for action, took in scratch)
+        return sum(took for only, action, took in plain if only == action)
 
     def cell(self, key: ModelKey) -> Generator[Progress, None, MatrixCell]:
         """Return a cell, trained and scored unless that was done before."""
@@ -105,8 +135,9 @@ class LossMatrix:
             else:
                 yield Progress(f"scoring {self._said(key)}", rows=len(self.history.seen))
                 found = self._scored(key, trained)
-            if self.store is not None:
-                write_cell(self.store, key, found)
+            # What another run wrote first counts: its seconds are those that decisions heed.
+            if self.store is not None and not write_cell(self.store, key, found):
+                found = read_cell(self.store, key) or found
         self.cells[key] = found
         return found
 
@@ -115,11 +146,11 @@ class LossMatrix:
 
     # --- training -----------------------------------------------------------------------------------------------------
 
-    def _known(self, action: Action, edge: int) -> KnownRows:
+    def _known(self, action: Action, edge: int, trained: float | None = None) -> KnownRows:
+        """Return the rows that had arrived by an edge, of which the cycle would take those that an action wants."""
         history, now = self.history, float(self.history.edges[edge])
-        recipe = replace(self.recipe, batch_size=action.batch_size)
-        plan = Plan(recipe, Never(), action.window, action.start, Gate(), 0.5, threads=self.threads)
-        return KnownRows(history.rows(now), history.times, now, plan)
+        plan = Plan(self.recipe, Never(), None, "scratch", self.gate or Gate(), self.share, threads=self.threads)
+        return KnownRows(history.rows(now), history.times, now, plan.doing(action, trained))
 
     def depends_on_path(self, action: Action) -> bool:
         """Whether what an action trains depends on the model before: then it is no cell that policies can share.
@@ -127,7 +158,8 @@ class LossMatrix:
         Warm starts and updates end in one optimum, unless rows are read in parts or the estimator is a user's.
         """
         one_optimum = action.batch_size == "full" and self.recipe.model is None
-        return action.new_only or action.start == "fine-tune" or (action.start != "scratch" and not one_optimum)
+        along = action.new_only or action.start in ("online", "fine-tune")
+        return along or (action.start != "scratch" and not one_optimum)
 
     def _before(self, key: ModelKey) -> ModelKey | None:
         """Return the model that training goes on from; None where it begins anew."""
@@ -139,18 +171,20 @@ class LossMatrix:
         """Train as the cycle does: from the action's start, or from the next dearer one where that is refused."""
         if key in self._trained:
             return self._trained[key]
-        known, action, before, kept = self._known(key.action, key.edge), key.action, self._before(key), None
+        action, before, kept = key.action, self._before(key), None
+        known = self._known(action, key.edge, None if before is None else float(self.history.edges[before.edge]))
+        table = known.faded(known.source.table(*known.wanted()))
+        stored = None if self.store is None else read_trained(self.store, key)
+        if stored is not None:
+            self._trained[key] = TrainedModel(stored.model, stored.record, known.plan.recipe, table, known.now)
+            return self._trained[key]
         if action.structure == "keep":
-            kept = (yield from self.begin()).fit.structure
+            kept = (yield from self.begin()).structure
         champion = None if before is None else (yield from self.trained(before)).champion()
         start = "scratch" if champion is None else action.start
-        wanted = known.wanted()
-        if action.new_only and champion is not None:
-            wanted = (*wanted, Not(known.times.labelled_by(champion.as_of)))
-        table = known.source.table(*wanted)
         yield Progress(f"training {self._said(key)}")
         began = time.perf_counter()
-        parts = None if champion is None else known.parts(champion)._replace(everything=table)
+        parts = None if champion is None else known.parts(champion)
         fit = None
         while fit is None:
             try:
@@ -158,7 +192,7 @@ class LossMatrix:
                     given = known.plan.recipe
                     training = iter_train(table, given, threads=self.threads, before=self.target, structure=kept)
                 else:
-                    if before is not None and start in ("update", "fine-tune"):
+                    if before is not None and start in FROM_TOTALS:
                         champion = replace(champion, kept=self.kept(before))
                     training = train_from(start, champion, known.plan.recipe, parts, self.threads)
                 fit = yield from training
@@ -167,27 +201,35 @@ class LossMatrix:
                 if dearer is None:
                     raise
                 start = dearer
-        return self._taken(key, fit, start, table, time.perf_counter() - began, champion)
+        return self._taken(key, fit, start, table, time.perf_counter() - began)
 
-    def _taken(
-        self, key: ModelKey, fit: Fit, start: str, table: Table, seconds: float, champion: Champion | None
-    ) -> TrainedModel:
+    def _taken(self, key: ModelKey, fit: Fit, start: str, table: Table, seconds: float) -> TrainedModel:
         """Take a fit in, without what bounds and explains single predictions, and with what it cost."""
         self.fits += 1
-        if isinstance(fit.model, LinearModel):
-            fit = replace(fit, model=replace(fit.model, standard_errors=None, level_moments=None, bounds=None))
-        now, rows_read = float(self.history.edges[key.edge]), fit.rows.used
-        if start in ("update", "fine-tune") and champion is not None:
-            rows_read = self.history.known_by(now) - self.history.known_by(champion.as_of)
-        found = TrainedModel(replace(fit, summary=None), start, rows_read, seconds, table, now)
+        model, recipe, rows_read = fit.model, fit.recipe, fit.rows.used
+        if isinstance(model, LinearModel):
+            model = replace(model, standard_errors=None, level_moments=None, bounds=None)
+        now, before = float(self.history.edges[key.edge]), self._before(key)
+        if start in FROM_TOTALS and before is not None:
+            rows_read = self.history.known_by(now) - self.history.known_by(float(self.history.edges[before.edge]))
+        alarms = uncertified(fit)
+        said = {"notes": list(map(str, alarms)), "noted": [note.to_json() for note in alarms]}
+        cost = {"start": start, "rows_read": rows_read, "training_seconds": seconds, "alarms": said}
+        found = TrainedModel(model, plain({**replace(fit, summary=None).record(), **cost}), recipe, table, now)
         self._trained[key] = found
+        if self.store is not None and isinstance(model, LinearModel):
+            write_trained(self.store, key, model, found.record)
         return found
 
     def kept(self, key: ModelKey) -> SufficientStatistics | None:
         """Return what a model keeps of its rows, from one reading; None where nothing is bounded from totals."""
         if key not in self._kept:
             found = finish(self.trained(key))
-            self._kept = {key: statistics_of(found.fit, found.table, self.threads)}  # of one model: they are large
+            kept = None
+            if found.record["class_weights"] is None:
+                strengths, alpha = found.structure.strengths, found.recipe.alpha
+                kept = statistics_at(found.model, strengths, alpha, found.table, self.threads)
+            self._kept = {key: kept}  # of one model: they are large
         return self._kept[key]
 
     def bracket(self, key: ModelKey, edge: int) -> Bracket | None:
@@ -198,10 +240,39 @@ class LossMatrix:
             self._brackets[key, edge], _ = bracket_of(champion, known.plan.recipe, known.parts(champion), self.threads)
         return self._brackets[key, edge]
 
+    # --- judging ------------------------------------------------------------------------------------------------------
+
+    def judge(self, key: ModelKey, champion: ModelKey) -> Generator[Progress, None, Judged]:
+        """Let the gate judge a model before it goes live, as the cycle does: its twin, on rows since the champion."""
+        if (key, champion) not in self._judged:
+            trained, before = (yield from self.trained(key)), (yield from self.trained(champion))
+            start = trained.record["start"]
+            live = before.champion(self.kept(champion) if start in FROM_TOTALS else None)
+            if key.action.structure == "keep":
+                live = replace(live, structure=(yield from self.begin()).structure)
+            since = None if key.before is None else float(self.history.edges[key.before.edge])
+            known = self._known(key.action, key.edge, since)
+            known = replace(known, source=known.source.like(live.model.readings))
+            yield Progress(f"judging {self._said(key)}")
+            found = yield from judge_twin(known, live, start)
+            found = of_one_kind(known.plan.gate, found, live.model.target, trained.model.target)
+            self._judged[key, champion] = replace(
+                found, alarms=(*found.alarms, *all_recorded(trained.record["alarms"]))
+            )
+        return self._judged[key, champion]
+
+    def judge_later(self, key: ModelKey, champion: ModelKey, edge: int, verdict: Verdict) -> Judged | None:
+        """Judge a model that waits for evidence by the rows that came since the last look; None where none can."""
+        known, then = self._known(key.action, edge), float(self.history.edges[key.edge])
+        newest = Newest(key.edge, then, then, None, "", verdict, None)
+        models = (finish(self.trained(one)).model for one in (champion, key))
+        found = judge_later(known, newest, lambda: (next(models), next(models)))
+        return found if isinstance(found, Judged) else None
+
     # --- scoring ------------------------------------------------------------------------------------------------------
 
     def _scored(self, key: ModelKey, trained: TrainedModel) -> MatrixCell:
-        history, model = self.history, trained.fit.model
+        history, model, record = self.history, trained.model, trained.record
         edge = float(history.edges[key.edge])
         first = int(np.searchsorted(history.seen, edge, side="right"))
         losses, decided, errors, unseen = (np.full(len(history.seen) - first, np.nan) for _ in range(4))
@@ -230,11 +301,11 @@ class LossMatrix:
             decided[at[known]], errors[at[known]] = (one[known] for one in _decisions(model.target, rows))
         return MatrixCell(
             edge=key.edge,
-            start=trained.start,
-            rows=trained.fit.rows.used,
-            rows_read=trained.rows_read,
-            seconds=trained.seconds,
-            loss_bound=trained.fit.certificate.loss_bound,
+            start=record["start"],
+            rows=record["rows"]["used"],
+            rows_read=record["rows_read"],
+            seconds=record["training_seconds"],
+            loss_bound=record["certificate"]["loss_bound"],
             first=first,
             losses=losses,
             decided=decided,

@@ -19,10 +19,12 @@ from batchlearn.evaluation.intervals import Estimate, Resampling
 from batchlearn.evaluation.intervals import paired_difference as paired
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
+from batchlearn.retraining.verdict import Gate
 
 FORMAT_VERSION = 1
-# Two policies whose losses differ by no more than this share are as good as each other.
-_AS_GOOD = 0.01
+# Shares of the loss. Training once needs nobody who trains again, and what that is worth; and what is no difference
+# between policies that all do.
+_WORTHWHILE, _NO_DIFFERENCE = 0.01, 0.001
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ class PolicyOutcome:
 
     @property
     def churn(self) -> float | None:
-        """The share of predictions that a retrain moved, on average; None without one."""
-        moved = [one.churn for one in self.run.retrained if one.churn is not None]
+        """The share of predictions that a model moved when it went live, on average; None without one."""
+        moved = [one.churn for one in self.run.models if one.churn is not None]
         return float(np.mean(moved)) if moved else None
 
     def to_json(self, metric: str, history: History) -> dict[str, Any]:
@@ -73,11 +75,13 @@ class PolicyOutcome:
             if one.model is not None:
                 cell = one.model.cell
                 entry |= {"start": cell.start, "rows": cell.rows, "rows_read": cell.rows_read, "seconds": cell.seconds}
-                entry |= {
-                    "loss_bound": cell.loss_bound,
-                    "live": history.shown(one.model.live),
-                    "churn": one.model.churn,
-                }
+                entry |= {"loss_bound": cell.loss_bound, "live": None, "churn": None}
+            if one.judged is not None:
+                entry["gate"] = one.judged.verdict.to_json()
+                entry["alarms"] = list(map(str, one.judged.alarms))
+            if one.live is not None:
+                (model,) = (each for each in self.run.models if each.live == one.live)
+                entry |= {"live": history.shown(one.live), "churn": model.churn}
             ledger.append(entry)
         return {
             "name": self.run.name,
@@ -88,6 +92,10 @@ class PolicyOutcome:
             "error": self.error,
             "retrains": self.retrains,
             "refused": sum(one.refused is not None for one in self.run.decisions),
+            "promotions": len(self.run.models) - 1,
+            "rejections": self.run.verdicts.count("reject"),
+            "undecided": self.run.verdicts.count("not enough evidence"),
+            "alarms": len(self.run.alarms),
             "rows_read": self.rows_read,
             "seconds": self.seconds,
             "stale_hours": self.stale_hours,
@@ -186,6 +194,7 @@ class Backtest:
         freshness: Loss by the age of the model.
         recommendation: The policy to take, and why.
         prices: The user's, if any.
+        gate: What models had to pass before they went live; None where all did.
         durations: Rows and seconds of each training from scratch, in order of rows.
         fits: How many models this run trained.
         seconds: Seconds of the whole backtest.
@@ -224,6 +233,7 @@ class Backtest:
     seconds: float
     scratch_seconds: float
     notes: tuple[Note, ...] = ()
+    gate: Gate | None = None
 
     def __str__(self) -> str:
         return f"{self.recommendation.policy}: {' '.join(map(str, self.recommendation.reasons))}"
@@ -276,6 +286,7 @@ class Backtest:
                 "age_unit": "hours" if stamped else "units of the time column",
                 "recommendation": self.recommendation.to_json(),
                 "prices": None if self.prices is None else vars(self.prices),
+                "gate": None if self.gate is None else vars(self.gate),
                 "durations": [
                     {"rows": rows, "seconds": seconds}
                     for rows, seconds in zip(self.durations.rows, self.durations.seconds, strict=True)
@@ -309,9 +320,10 @@ def choose(
 ) -> tuple[PolicyRun, tuple[Note, ...]]:
     """Return the policy to take by the rows that may choose, and why; costs and retrains are those of their windows.
 
-    By the prices it is the cheapest. Without them it is, of those that the interval does not tell from the best one and
-    whose loss is within a hundredth of it, the one that retrains least often; and if none is known to be better than
-    training once, it is that, where it is among them.
+    By the prices it is the cheapest. Without them retrains cost nothing, and it is the one of the lowest loss, or one
+    that retrains less often and is not known to lose more, but known to lose no more than a thousandth more: that it
+    does no harm has to be known. If none is known to be better than training once, by what may be a hundredth, it is
+    that, where it is among them.
     """
     means = [float(np.average(run.losses[rows], weights=weight[rows])) for run in runs]
     if costs is not None:
@@ -326,7 +338,9 @@ def choose(
     near = []
     for run, mean, times in zip(runs, means, retrains, strict=True):
         found = paired(run.losses[rows], runs[best].losses[rows], weight[rows], plan)
-        if (found.low is None or found.low <= 0.0) and mean <= means[best] + _AS_GOOD * abs(means[best]):
+        harm = found.high if found.high is not None else mean - means[best]
+        told = found.low is not None and found.low > 0.0
+        if run is runs[best] or (not told and harm <= _NO_DIFFERENCE * abs(means[best])):
             near.append((times, mean, run))
     times, mean, chosen = min(near, key=lambda one: one[:2])
     least = {"best": runs[best].name, "best_loss": means[best], "best_retrains": retrains[best]}
@@ -336,13 +350,13 @@ def choose(
 def _no_better(
     runs: Sequence[PolicyRun], weight: Floats, rows: NDArray[np.bool_], plan: Resampling
 ) -> tuple[Note, ...]:
-    """Say that no policy beats training once, where none is known to, and by more than a hundredth."""
+    """Say that no policy beats training once, where none is known to, or by less than a hundredth for certain."""
     never = next((run for run in runs if run.name == "never"), None)
     if never is None:
         return ()
     for run in runs:
         found = paired(run.losses[rows], never.losses[rows], weight[rows], plan)
         level = float(np.average(never.losses[rows], weights=weight[rows]))
-        if found.high is not None and found.high < 0.0 and (found.value or 0.0) < -_AS_GOOD * abs(level):
+        if found.high is not None and found.high < 0.0 and (found.low or 0.0) < -_WORTHWHILE * abs(level):
             return ()
     return (Note(Code.NO_POLICY_BEATS_ONCE, {"policies": len(runs) - 1}),)

@@ -15,9 +15,11 @@ from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.detection import Decay, Drift
 from batchlearn.retraining.policies.span import Span
 from batchlearn.retraining.policies.worth import Forecast, WhenGainExceeds
+from batchlearn.retraining.verdict import Gate
 
 _UNITS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "m"), (1.0, "s"))
 _SECOND = 1e6
+_GROWN = 1.5
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ class BacktestPlan:
         durations: Rows and seconds of trainings; measured here unless given.
         prices: Of a retrain, of an hour of staleness and of a unit of loss.
         holdout: The share of the windows, the last ones, that have no say in the choice and judge it.
+        gate: What a model has to pass before it goes live, as production's; all go live unless given.
+        share: Of the new rows, the latest, that judge, as `share` in `[gate]`.
         cache: A folder in which models' losses are kept, so that a run that was killed goes on.
         seed: Of the bootstrap.
 
@@ -120,6 +124,8 @@ class BacktestPlan:
     holdout: float = 0.0
     cache: str | None = None
     seed: int = 0
+    gate: Gate | None = None
+    share: float = 0.2
 
     def __post_init__(self) -> None:
         if not 0.0 < self.start < 1.0:
@@ -133,16 +139,20 @@ class BacktestPlan:
                 f"The share of windows that have no say is {self.holdout!r}; it needs to be at least 0 and below 1.",
                 code="holdout-range",
             )
+        if not 0.0 < self.share < 1.0:
+            raise UsageError(
+                f"The share of new rows that judge is {self.share!r}; it needs to be above 0 and below 1, such as 0.2.",
+                code="gate-setting",
+            )
 
 
 def default_policies(history: History, prices: Prices | None, brought: bool = False) -> tuple[Policy, ...]:
-    """Return policies of each kind, with periods that fit the windows, and rows that fit what comes in one.
+    """Return policies of each kind, with periods that fit the windows, and rows that fit what can be learned in one.
 
-    Calendars whose period is over at no edge are left out: they would be training once under another name.
-    An estimator that was `brought` has neither a bracket nor regimes.
+    Those that would be due at no edge are left out: they would be training once under another name.
+    An estimator that was `brought` has no bracket, and may know no weights.
     """
     length = float(np.median(np.diff(history.edges)))
-    each = max(round(len(history.seen) / history.windows), 1)
 
     def span(windows: float) -> Span:
         if not history.times.stamped:
@@ -153,11 +163,13 @@ def default_policies(history: History, prices: Prices | None, brought: bool = Fa
     # A policy decides at the edges between windows: the last of those that come after k windows is at windows - 1.
     decided = history.windows - 1
     often = Every(span(min(4, decided)))
+    known, later = (history.known_by(float(history.edges[at])) for at in (0, decided))
+    rows = (later - known) * min(2, decided) // decided  # that become known in two windows
     found: list[Policy] = [
         Never(),
         *(Every(span(windows)) for windows in (1, 2, 4, 8) if windows <= decided),
-        EveryRows(2 * each),
-        Doubling(1.5),
+        *([EveryRows(rows)] if rows else []),
+        *([Doubling(_GROWN)] if later >= _GROWN * known else []),
         Decay(0.05),
         Drift("psi", 0.05),
         With(often, Action(window=span(min(8, decided)))),
@@ -166,7 +178,8 @@ def default_policies(history: History, prices: Prices | None, brought: bool = Fa
     ]
     if brought:
         return (*found, Drift("ks", 0.05), Decay(0.2))
-    found += [WhenGainExceeds(3.0), With(often, Action(batch_size=1))]
+    fading = Action(half_life=span(min(8, decided)))
+    found += [WhenGainExceeds(3.0), With(often, fading), With(often, Action(start="online"))]
     if prices is not None and prices.retrain_in_loss is not None:
         found += [Forecast(), WhenGainExceeds(None)]
     return tuple(found)

@@ -7,22 +7,27 @@ one turn of the cycle runs at a time.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from batchlearn.backtesting.cells import MatrixCell, ModelKey
 from batchlearn.backtesting.history import History
-from batchlearn.backtesting.matrix import LossMatrix
+from batchlearn.backtesting.matrix import REFUSALS, LossMatrix
+from batchlearn.backtesting.peeking import NOTHING_WATCHED, FileWatch
 from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.evaluation.metrics import EVEN_CHANCE
+from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
 from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
 from batchlearn.retraining.cycle.arrived import samples_of
+from batchlearn.retraining.cycle.candidate import Judged
+from batchlearn.retraining.cycle.continued import dearer_start
 from batchlearn.retraining.policies import Action, Decision, Losses, Policy, Samples, Situation
 from batchlearn.retraining.policies.text import RAISED
+from batchlearn.retraining.verdict import GateDecision
 
 _SECOND = 1e6  # of a timestamp
 # A prediction of a number has moved where it did by this share of the spread of the predictions.
@@ -42,11 +47,12 @@ class Durations:
 
 
 class ReplayContext(NamedTuple):
-    """What all policies have in common: what a training and a deployment take, and the price of a retrain in loss."""
+    """What all policies have in common: what trainings and deployments take, a retrain's price in loss, who watches."""
 
     durations: Durations | None = None  # else what each training took
     delay: float = 0.0  # of a deployment, on the scale of the times
     price: float | None = None
+    watch: FileWatch = NOTHING_WATCHED
 
 
 class ServingModel(NamedTuple):
@@ -60,13 +66,19 @@ class ServingModel(NamedTuple):
 
 
 class ReplayedDecision(NamedTuple):
-    """One decision: what was decided and why, and the model that came of it, or why none did."""
+    """One decision: what was decided and why, and the model that came of it, or why none did.
+
+    Where there is a gate, `judged` is what it said of that model, or later of the one that was trained last; `live` is
+    from when on it serves, if it does.
+    """
 
     edge: int
     now: float
     decision: Decision
     model: ServingModel | None = None
     refused: str | None = None
+    judged: Judged | None = None
+    live: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,14 +88,28 @@ class PolicyRun:
     name: str
     policy: Policy
     decisions: tuple[ReplayedDecision, ...]
-    models: tuple[ServingModel, ...]  # in order; the first is that of all
+    models: tuple[ServingModel, ...]  # that served, in order; the first is that of all
     losses: Floats
     errors: Floats
 
     @property
     def retrained(self) -> tuple[ServingModel, ...]:
-        """The models that it trained after the first."""
-        return self.models[1:]
+        """The models that it trained after the first, live or not."""
+        return tuple(one.model for one in self.decisions[1:] if one.model is not None)
+
+    @property
+    def verdicts(self) -> tuple[GateDecision, ...]:
+        """What the gate said last of each model that it judged."""
+        found = list[GateDecision]()
+        for one in self.decisions:
+            if one.judged is not None:
+                found[len(found) if one.model is not None else -1 :] = [one.judged.verdict.verdict]
+        return tuple(found)
+
+    @property
+    def alarms(self) -> tuple[Note, ...]:
+        """What the gate's rows say that should not be, in order."""
+        return tuple(note for one in self.decisions if one.judged is not None for note in one.judged.alarms)
 
     @property
     def path_dependent(self) -> bool:
@@ -91,51 +117,103 @@ class PolicyRun:
         return any(one.key.before is not None for one in self.models)
 
 
-def live_time(cell: MatrixCell, history: History, context: ReplayContext) -> float:
-    """Return when a model goes live that was decided on at its edge."""
+def live_time(cell: MatrixCell, history: History, context: ReplayContext, judged: bool = False) -> float:
+    """Return when a model goes live that was decided on at its edge; one whose twin is judged takes twice as long."""
     seconds = cell.seconds if context.durations is None else context.durations.of(cell.rows)
     lasting = seconds * _SECOND if history.times.stamped else 0.0
-    return float(history.edges[cell.edge]) + lasting + context.delay
+    return float(history.edges[cell.edge]) + lasting * (2.0 if judged else 1.0) + context.delay
 
 
 def replay(
-    name: str, policy: Policy, matrix: LossMatrix, context: ReplayContext
+    name: str, policy: Policy, matrix: LossMatrix, context: ReplayContext, gated: bool = True
 ) -> Generator[Progress, None, PolicyRun]:
-    """Yield progress while a policy is asked at each edge; return what it did. UsageError where it raises."""
+    """Yield progress while a policy is asked at each edge; return what it did. UsageError where it raises.
+
+    The gate of the matrix, if it has one, judges what is trained unless `gated` is false: a person who is asked says
+    yes at once. A model that it lets pass goes live, and one that it sends back is the newest all the same.
+    """
     history, edges, stamped = matrix.history, matrix.history.edges, matrix.history.times.stamped
     began, key = float(edges[0]), ModelKey(Action(), 0)
     begun = first_decision(name, policy, history, context)
     cell = yield from matrix.cell(key)
     models = [ServingModel(key, cell, began, live_time(cell, history, context))]
-    decisions = [ReplayedDecision(0, began, begun, models[0])]
+    versions, free = [*models], models[0].live  # all that were trained, and when the next turn may run
+    decisions, waiting = [ReplayedDecision(0, began, begun, models[0], live=free)], None
     for edge in range(1, history.windows):
-        now, newest = float(edges[edge]), models[-1]
-        if now < newest.live:
+        now, newest = float(edges[edge]), versions[-1]
+        if now < free:
             continue
-        new = history.known_by(now) - history.known_by(newest.now)
-        wall, evidence = (newest.now, now) if stamped else None, _evidence(matrix, models, edge)
         known = history.known_by(newest.now)
+        wall = (newest.now, now) if stamped else None
+        evidence = _evidence(matrix, versions, models[-1], edge, context.watch)
+        new = history.known_by(now) - known
         situation = Situation(now, newest.now, new, stamped, wall, known, context.price, evidence)
-        decision = _asked(name, policy, situation)
+        decision = _asked(name, policy, situation, context)
         if not decision.retrain:
-            decisions.append(ReplayedDecision(edge, now, decision))
+            judged = None if waiting is None else matrix.judge_later(newest.key, models[-1].key, edge, waiting)
+            live = None
+            if judged is not None:
+                waiting = judged.verdict if judged.verdict.verdict == "not enough evidence" else None
+                if judged.verdict.verdict == "promote":
+                    live = free = now + context.delay
+                    models.append(_going_live(history, models[-1], newest, live))
+            decisions.append(ReplayedDecision(edge, now, decision, judged=judged, live=live))
             continue
-        action = decision.action or Action()
-        key = ModelKey(action, edge, newest.key if matrix.depends_on_path(action) else None)
+        made = yield from _trained(matrix, decision.action or Action(), edge, (models[-1].key, newest.key), gated)
+        if isinstance(made, str):
+            decisions.append(ReplayedDecision(edge, now, decision, refused=made))
+            continue
+        key, cell, judged = made
+        anytime = matrix.gate is not None and matrix.gate.mode == "anytime"
+        free = live_time(cell, history, context, judged is not None and not anytime)
+        versions.append(ServingModel(key, cell, now, free))
+        live, waiting = free, None
+        if judged is None or judged.verdict.verdict == "promote":
+            versions[-1] = _going_live(history, models[-1], versions[-1], free)
+            models.append(versions[-1])
+        else:
+            live, free = None, free - context.delay  # nothing is deployed
+            waiting = judged.verdict if anytime and judged.verdict.verdict == "not enough evidence" else None
+        decisions.append(ReplayedDecision(edge, now, decision, versions[-1], judged=judged, live=live))
+    return PolicyRun(name, policy, tuple(decisions), tuple(models), *served(history, models))
+
+
+def _trained(
+    matrix: LossMatrix, action: Action, edge: int, before: tuple[ModelKey, ModelKey], gated: bool
+) -> Generator[Progress, None, tuple[ModelKey, MatrixCell, Judged | None] | str]:
+    """Train and judge, after a champion and a newest version; return why not where that is refused.
+
+    Where the twin cannot go on from the champion, both are trained from the next dearer start.
+    """
+    champion, newest = before
+    while True:
+        # What is new is new to the newest version; what goes on goes on from the champion.
+        path = newest if action.new_only and action.start == "scratch" else champion
+        key = ModelKey(action, edge, path if matrix.depends_on_path(action) else None)
         cell = yield from matrix.cell(key)
         if cell.refused is not None:
-            decisions.append(ReplayedDecision(edge, now, decision, refused=cell.refused))
-            continue
-        live = live_time(cell, history, context)
-        models.append(ServingModel(key, cell, now, live, _churn(history, newest.cell, cell, live)))
-        decisions.append(ReplayedDecision(edge, now, decision, models[-1]))
-    return PolicyRun(name, policy, tuple(decisions), tuple(models), *served(history, models))
+            return cell.refused
+        if matrix.gate is None or not gated:
+            return key, cell, None
+        try:
+            return key, cell, (yield from matrix.judge(key, champion))
+        except REFUSALS as problem:
+            dearer = dearer_start(cell.start, problem.code)
+            if dearer is None:
+                return problem.message
+            action = replace(action, start=dearer)
+
+
+def _going_live(history: History, before: ServingModel, model: ServingModel, live: float) -> ServingModel:
+    """Return a model as it goes live, with what that moves."""
+    return model._replace(live=live, churn=_churn(history, before.cell, model.cell, live))
 
 
 def first_decision(name: str, policy: Policy, history: History, context: ReplayContext) -> Decision:
     """Ask a policy before there is a model. UsageError as `replay`."""
     began, stamped = float(history.edges[0]), history.times.stamped
-    return _asked(name, policy, Situation(began, None, history.known_by(began), stamped, price=context.price))
+    situation = Situation(began, None, history.known_by(began), stamped, price=context.price)
+    return _asked(name, policy, situation, context)
 
 
 def served(history: History, models: Sequence[ServingModel]) -> tuple[Floats, Floats]:
@@ -148,10 +226,11 @@ def served(history: History, models: Sequence[ServingModel]) -> tuple[Floats, Fl
     return losses, errors
 
 
-def _asked(name: str, policy: Policy, situation: Situation) -> Decision:
-    """Ask a policy. UsageError where it raises, or gives no decision."""
+def _asked(name: str, policy: Policy, situation: Situation, context: ReplayContext) -> Decision:
+    """Ask a policy. UsageError where it raises, gives no decision, or reads the table's own files."""
     try:
-        decision = policy.decide(situation)
+        with context.watch.refused(name):
+            decision = policy.decide(situation)
     except BatchlearnError:
         raise
     except RAISED as problem:  # a policy may be anybody's code
@@ -176,28 +255,35 @@ class ReplayedEvidence:
     find_losses: Callable[[int], Sequence[Losses]]
     find_samples: Callable[[], Samples]
     find_bracket: Callable[[], Bracket | None]
+    watch: FileWatch
 
     def losses(self, versions: int = 1) -> Sequence[Losses]:
         """Return what the last versions lost on rows whose labels have arrived, the oldest first."""
-        return self.find_losses(versions)
+        with self.watch.ours():
+            return self.find_losses(versions)
 
     def samples(self) -> Samples:
         """Return features of the rows that the newest version was trained on, and of those seen since."""
-        return self.find_samples()
+        with self.watch.ours():
+            return self.find_samples()
 
     def bracket(self) -> Bracket | None:
         """Return what training again would gain, at least and at most."""
-        return self.find_bracket()
+        with self.watch.ours():
+            return self.find_bracket()
 
 
-def _evidence(matrix: LossMatrix, models: Sequence[ServingModel], edge: int) -> ReplayedEvidence:
+def _evidence(
+    matrix: LossMatrix, versions: Sequence[ServingModel], live: ServingModel, edge: int, watch: FileWatch
+) -> ReplayedEvidence:
+    """Return what production would know: losses of versions up to the live one, columns that the newest one reads."""
     history, now = matrix.history, float(matrix.history.edges[edge])
-    stop, newest = int(np.searchsorted(history.seen, now, side="right")), models[-1]
-    served_now, key = tuple(models), newest.key
+    stop, newest = int(np.searchsorted(history.seen, now, side="right")), versions[-1]
+    past = tuple(one for one in versions if one.key.edge <= live.key.edge)
 
-    def losses(versions: int) -> Sequence[Losses]:
+    def losses(count: int) -> Sequence[Losses]:
         found = []
-        for one in served_now[-versions:]:
+        for one in past[-count:]:
             first, lost = one.cell.first, one.cell.losses[: stop - one.cell.first]
             seen, arrived = history.seen[first:stop], history.known[first:stop]
             unseen = one.cell.unseen[: stop - first] > 0.0  # of a class that the model does not know
@@ -207,7 +293,7 @@ def _evidence(matrix: LossMatrix, models: Sequence[ServingModel], edge: int) -> 
         return found
 
     def samples() -> Samples:
-        model, times = finish(matrix.trained(key)).fit.model, history.times
+        model, times = finish(matrix.trained(newest.key)).model, history.times
         rows = history.rows(now).like(model.readings)
         before, since = (
             rows.table(times.labelled_by(newest.now)),
@@ -215,7 +301,7 @@ def _evidence(matrix: LossMatrix, models: Sequence[ServingModel], edge: int) -> 
         )
         return samples_of(model, before, since, times.seen, history.known_by(newest.now))
 
-    return ReplayedEvidence(losses, samples, lambda: matrix.bracket(key, edge))
+    return ReplayedEvidence(losses, samples, lambda: matrix.bracket(live.key, edge), watch)
 
 
 def _churn(history: History, old: MatrixCell, new: MatrixCell, live: float) -> float | None:

@@ -41,7 +41,7 @@ COMMANDS = {
     "history": "Which version was live when, why and by whom.",
     "status": "Who is live, and what waits for a person.",
     "forget": "Train again without some rows, for good, and list what still holds them.",
-    "registry": "Check every record and byte of the registry, or prune what older versions kept.",
+    "registry": "Check every record and byte of the registry, prune what older versions kept, or mirror it in MLflow.",
     "demo": "Train, evaluate, verify and tamper on data that comes with scikit-learn.",
 }
 # Flags that belong to every command, at whatever place they are typed.
@@ -122,15 +122,11 @@ def _write(text: str, exit_code: int) -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_output()
+        # Send what is still buffered nowhere, or Python would complain about the broken pipe when it ends.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
     return exit_code
-
-
-def _discard_output() -> None:
-    """Send what is still buffered nowhere, or Python would complain about the broken pipe when it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def _as_json(record: dict[str, Any]) -> str:

@@ -84,16 +84,12 @@ def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:
         # The command runs in here too, but raises none of the parser's errors.
         return app(tokens, print_error=False, exit_on_error=False)
     except CycloptsError as problem:
-        raise _usage_error(problem, tokens, commands) from problem
-
-
-def _usage_error(problem: CycloptsError, tokens: list[str], commands: Mapping[str, str]) -> UsageError:
-    code = next((code for kind, code in _CODES.items() if isinstance(problem, kind)), "usage")
-    message = re.sub(r'^Command "\w+" parameter ', "", str(problem)).strip()
-    if isinstance(problem, UnusedCliTokensError):
-        extra = quoted(" ".join(problem.unused_tokens or []))
-        message = f'{extra} came after the arguments; see --help. Patterns go in quotes: "data/*.parquet".'
-    elif isinstance(problem, MissingArgumentError):
-        message = f"{message[:1].upper()}{message[1:]}"
-    command = f"{tokens[0]} " if tokens and tokens[0] in commands else ""
-    return UsageError(f"{message} See batchlearn {command}--help.", code=code)
+        code = next((code for kind, code in _CODES.items() if isinstance(problem, kind)), "usage")
+        message = re.sub(r'^Command "\w+" parameter ', "", str(problem)).strip()
+        if isinstance(problem, UnusedCliTokensError):
+            extra = quoted(" ".join(problem.unused_tokens or []))
+            message = f'{extra} came after the arguments; see --help. Patterns go in quotes: "data/*.parquet".'
+        elif isinstance(problem, MissingArgumentError):
+            message = f"{message[:1].upper()}{message[1:]}"
+        command = f"{tokens[0]} " if tokens and tokens[0] in commands else ""
+        raise UsageError(f"{message} See batchlearn {command}--help.", code=code) from problem

@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from batchlearn.progress import Progress
 from batchlearn.report.values import clean
 
 if TYPE_CHECKING:
@@ -17,39 +18,6 @@ Result = TypeVar("Result")
 
 _SHOWN_AFTER = 1.0
 _REFRESHES = 4.0
-
-
-class Report(Protocol):
-    """Where work stands, as the watched generators yield it."""
-
-    @property
-    def stage(self) -> str:
-        """What is being done."""
-        ...
-
-    @property
-    def rows(self) -> int:
-        """Rows read since the last report."""
-        ...
-
-    @property
-    def passes(self) -> int:
-        """Readings of the rows in this stage so far."""
-        ...
-
-    @property
-    def bound(self) -> float | None:
-        """How far the loss is from the optimum, at most."""
-        ...
-
-
-class RowProgress(NamedTuple):
-    """A report of work that has rows and no passes."""
-
-    stage: str
-    rows: int = 0
-    passes: int = 0
-    bound: float | None = None
 
 
 class Speedometer:
@@ -66,7 +34,7 @@ class Speedometer:
         """How long the whole work has taken so far."""
         return time.perf_counter() - self._began
 
-    def update(self, report: Report) -> None:
+    def update(self, report: Progress) -> None:
         """Take in a report; a new stage counts from its own beginning."""
         if report.stage != self._stage:
             self._stage, self._rows, self._stage_began = report.stage, 0, time.perf_counter()
@@ -91,7 +59,7 @@ def _short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def watch(work: Generator[Report, None, Result]) -> Result:
+def watch(work: Generator[Progress, None, Result]) -> Result:
     """Run the work to its end; after a second, show where it stands if standard error is a terminal."""
     with progress() as report:
         while True:
@@ -103,7 +71,7 @@ def watch(work: Generator[Report, None, Result]) -> Result:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[Report], None]]:
+def progress() -> Iterator[Callable[[Progress], None]]:
     """Give a function to report to; the line it keeps up to date is gone at the end."""
     if not sys.stderr.isatty():
         yield lambda _report: None
@@ -115,7 +83,7 @@ def progress() -> Iterator[Callable[[Report], None]]:
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     live = Live(meter, console=console, refresh_per_second=_REFRESHES, transient=True)
 
-    def report(news: Report) -> None:
+    def report(news: Progress) -> None:
         meter.update(news)
         if not live.is_started and meter.seconds > _SHOWN_AFTER:
             live.start()

@@ -126,8 +126,8 @@ class ModelComparison:
         target: The column that is predicted.
         metric: The proper score.
         rows: Rows that every model was trained on.
-        held_out: Rows that every model was judged on; later ones where `by_time`.
-        by_time: Whether they are the last ones; else they were drawn.
+        held_out: Rows that every model was judged on.
+        split: How they were told apart: the last ones by time, whole groups, or rows drawn at random.
         outcomes: One for each model, in the order asked for.
         differences: One for each pair; all those from one model hold together with 95 %.
         recommendation: The model to take, and why.
@@ -148,7 +148,7 @@ class ModelComparison:
     metric: str
     rows: int
     held_out: int
-    by_time: bool
+    split: SplitKind
     outcomes: tuple[ModelOutcome, ...]
     differences: tuple[ModelDifference, ...]
     recommendation: ModelChoice
@@ -273,7 +273,7 @@ def iter_compare_models(
         metric=judged.metric,
         rows=len(early),
         held_out=len(late),
-        by_time=split.kind is SplitKind.TIME,
+        split=split.kind,
         outcomes=found,
         differences=judged.differences,
         recommendation=recommend_model(judged, certified),

@@ -12,7 +12,7 @@ from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_classes_of
 from batchlearn.data.rows import Rows
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows, drawn, hold_out, with_lots
+from batchlearn.data.split import drawn, hold_out, with_lots
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.names import how_split
@@ -73,7 +73,7 @@ def read_rows(
     if ledger.counts.used > most_rows:
         notes.append(Note(Code.SAMPLED, {"rows": most_rows, "of": ledger.counts.used, "seed": recipe.seed}))
         # In the order of the table, which those who read few rows at a time follow.
-        chosen = np.sort(choose_rows(ledger, ledger.used, most_rows, recipe.seed))
+        chosen = np.sort(drawn(ledger, ledger.used, recipe.seed, most_rows))
         table, ledger = yield from run_stage("drawing a sample", take(table, ledger, chosen))
     if ledger.counts.used < _FEWEST_ROWS:
         raise DataError(

@@ -78,7 +78,15 @@ def fit_encoding(
     for column in columns:
         profile = profiles[column.name]
         if isinstance(profile, TimeProfile):
-            terms = _calendar_terms(column.name, profile, rules)
+            terms: list[CalendarTerm] = []
+            for part, counts in profile.parts.items():
+                values = [int(value) for value in counts.nonzero()[0]]
+                if len(values) < 2:
+                    continue
+                reference = max(values, key=lambda value: int(counts[value])) if rules.reference else None
+                kept = tuple(value for value in values if value != reference)
+                missing = profile.missing > 0 and not terms  # one coefficient for "no time" is enough
+                terms.append(CalendarTerm(column.name, part, kept, reference, missing))
             groups += terms
             if not terms:
                 left_out[column.name] = "its calendar parts are constant"
@@ -195,19 +203,6 @@ def _text_term(name: str, profile: TextProfile, rules: EncodingRules, left_out: 
 def _marks(levels: Sequence[str]) -> tuple[int, ...] | None:
     """Return half the digests of levels that have no coefficient of their own, unless they are too many to keep."""
     return tuple(sorted({level_digest(level) >> 32 for level in levels})) if len(levels) <= _MOST_MARKS else None
-
-
-def _calendar_terms(name: str, profile: TimeProfile, rules: EncodingRules) -> list[CalendarTerm]:
-    terms: list[CalendarTerm] = []
-    for part, counts in profile.parts.items():
-        values = [int(value) for value in counts.nonzero()[0]]
-        if len(values) < 2:
-            continue
-        reference = max(values, key=lambda value: int(counts[value])) if rules.reference else None
-        kept = tuple(value for value in values if value != reference)
-        missing = profile.missing > 0 and not terms  # one coefficient for "no time" is enough
-        terms.append(CalendarTerm(name, part, kept, reference, missing))
-    return terms
 
 
 def check_kinds(encoding: Encoding, columns: Mapping[str, Kind], where: str) -> None:

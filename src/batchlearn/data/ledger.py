@@ -73,7 +73,7 @@ class Lots:
 class Ledger:
     """One entry for each row that met the condition, in order; only `used` rows, all of weight above 0, count.
 
-    Weights are over their mean in the training; None where rows come as often as theirs say, and where all are 1.
+    Weights are over their mean in the training, and fade if the table says so; None where all are 1 or repeat rows.
     """
 
     target: Target
@@ -166,8 +166,7 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
         )
     if labelled.any() and not usable.any():
         raise _none_left(table, unlabelled, rejected, unread and f" ({unread})")
-    given = target
-    column = table.column(roles.target or "")
+    given, column = target, table.column(roles.target or "")
     target = given or infer_target(column, _distinct(labels, usable), loss_of_rate(column, roles.exposure, loss))
     if given is None:
         check_spellings(target, table)
@@ -180,6 +179,7 @@ def read_ledger(  # noqa: PLR0913 - each says what labels and weights mean, or w
     if not used.any():
         raise _none_left(table, unlabelled, rejected, unread and f" ({unread})")
     weight, constant = _scaled(table, weight, used, usable, weight_constant)
+    weight = weight if table.fading is None else table.fading.faded(weight, time)
     if given is None:
         ordered = with_positive(target, label[used], None if weight is None else weight[used], positive, before)
         label = label if ordered.classes == target.classes else 1.0 - label

@@ -192,11 +192,6 @@ def by_time(time: NDArray[np.float64], entries: NDArray[np.intp]) -> NDArray[np.
     return entries if np.all(own[:-1] <= own[1:]) else entries[np.argsort(own, kind="stable")]
 
 
-def choose_rows(ledger: Ledger, part: NDArray[np.bool_], most: int, seed: int) -> NDArray[np.intp]:
-    """Return the entries of at most `most` of a part's rows, chosen at random and in random order."""
-    return drawn(ledger, part, seed, most)
-
-
 def _random_rows(ledger: Ledger, wanted: int, seed: int) -> NDArray[np.intp]:
     """Return the entries of about so many used rows, drawn by lot, rows entered twice as one."""
     entries, lots = np.flatnonzero(ledger.used), ledger.lots

@@ -23,7 +23,7 @@ from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels import native
-from batchlearn.kernels.design import Block, Columns, Floats, Layout, squared
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, squared
 from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_newton, follow_normalised, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
@@ -234,8 +234,9 @@ def _compiled(learner: Learner, dense: Any, codes: Any, sparse: Any, label: Floa
         return None
     columns = Columns(dense, learner.shift[:count], learner.scale[:count], layout.intercept)
     # Where normalised updates serve all scales are one.
-    scale = None if isinstance(learner.state, NormalisedState) else learner.scale[count:]
-    rows = learned_rows(layout, Block(columns, codes, sparse), label, weight, None, scale)
+    factor = None if isinstance(learner.state, NormalisedState) else 1.0 / learner.scale[count:]
+    sparse = None if sparse is None else SparseColumns(sparse, factor)
+    rows = learned_rows(layout, Block(columns, codes, sparse), label, weight, None)
     return None if rows is None else Compiled(rows, None, len(label), layout.lead, *kind)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger
 from batchlearn.data.target import Target
-from batchlearn.errors import NoFiniteOptimum, UsageError
+from batchlearn.errors import NoFiniteOptimum
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, MetricTask
 from batchlearn.evaluation.metrics.multiclass import after_last, class_shares
 from batchlearn.evaluation.scored import ScoredRows
@@ -110,11 +110,6 @@ def last_value_baseline(
     before gets the constant. A test label that is NaN is never a last label. None where no training row has a row
     before it.
     """
-    if (train_group is None) != (test_group is None):
-        raise UsageError(
-            "One of the training and test rows came with groups and the other without. Give both or neither.",
-            code="baseline-groups",
-        )
     train_rows = len(train_label)
     weight = np.ones(train_rows) if train_weight is None else train_weight
     # What the last label says, by the training rows that have an earlier one.

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, gammaincinv, stdtrit
 
-from batchlearn.errors import UsageError
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, MetricTask
 
-MOST_BINS = 20
 TAIL = 0.025
 Z = NormalDist().inv_cdf(1.0 - TAIL)
 # So many rows of all bins speak for the variance of each: few rows of rare or skewed labels often show none of it.
@@ -59,15 +57,10 @@ class Calibration:
 
 
 def calibration(task: MetricTask, label: Array, response: Array, weight: Array, bins: int = 10) -> Calibration | None:
-    """Compare responses with labels in 1 to 20 bins of equal count, equal responses sharing a bin.
+    """Compare responses with labels in at most so many bins of equal count, equal responses sharing a bin.
 
     Rows whose label is NaN or whose weight is zero are left out; None where no row is left.
     """
-    if not 1 <= bins <= MOST_BINS:
-        raise UsageError(
-            f"The number of calibration bins given is {bins}; 1 to {MOST_BINS} are possible. Give one of those.",
-            code="calibration-bins",
-        )
     used = ~np.isnan(label) & (weight > 0.0)
     if not used.any():
         return None

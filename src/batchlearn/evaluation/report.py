@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.errors import DataError
 from batchlearn.evaluation.abstention import Abstention, abstention
 from batchlearn.evaluation.calibration import Calibration, calibration
 from batchlearn.evaluation.decision import Cut, DecisionCosts, cuts_at, judge_decisions
@@ -24,6 +23,7 @@ from batchlearn.evaluation.intervals import (
 )
 from batchlearn.evaluation.metrics import (
     EVEN_CHANCE,
+    METRICS,
     SMALLEST_RESPONSE,
     Array,
     MeanMetric,
@@ -31,7 +31,6 @@ from batchlearn.evaluation.metrics import (
     MetricTask,
     first_score,
     losses_under,
-    metrics_of,
 )
 from batchlearn.evaluation.metrics.multiclass import confidences
 from batchlearn.evaluation.paired import later_difference
@@ -39,8 +38,6 @@ from batchlearn.evaluation.scored import ScoredRows
 from batchlearn.evaluation.slices import Slice, slices
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.models.decision import Costs
-
-UNNAMED_CLASSES = "(classes never seen in training)"
 
 
 @dataclass(frozen=True)
@@ -151,16 +148,14 @@ def evaluate(
     A baseline that is None is left out. `leave_one_out` is passed on, and later rows are held against it. With `costs`
     of wrong decisions between two classes, what decisions cost is judged too, and with a fee what it is worth to leave
     rows to people. `metrics` are those of the target where the task does not say which, its proper score first.
-    DataError where there is no row, no weight, or a label or response the task cannot have.
+    DataError where the model gave what is no response of the task.
     """
     label, response = held_out.label, held_out.response
     weight = np.ones(len(label)) if held_out.weight is None else held_out.weight
-    metrics = metrics_of(task) if metrics is None else metrics
+    metrics = METRICS[task] if metrics is None else metrics
     score = first_score(metrics)
     present = {name: array for name, array in baselines.items() if array is not None}
-    _check_rows(task, held_out, weight)
-    for name, array in present.items():
-        _check_response(task, array, len(label), f"baseline {quoted(name)}")
+    _check_response(task, response)
     plan = resampling(len(label), seed, clusters=held_out.clusters)
     estimates = {metric.name: metric_estimate(metric, label, response, weight, plan) for metric in metrics}
     losses = losses_under(score, label, response)
@@ -168,7 +163,7 @@ def evaluate(
         name: paired_difference(losses, losses_under(score, label, array), weight, plan)
         for name, array in present.items()
     }
-    unseen = _unseen_counts(held_out)
+    unseen = dict(held_out.unseen_classes)
     # Of many classes calibration and slices speak of the likeliest: how sure it is, and whether it is right.
     told: tuple[MetricTask, Array, Array] = (task, label, response)
     if task == "multiclass":
@@ -195,7 +190,7 @@ def evaluate(
         differences=differences,
         decision=decision,
         cuts=_cuts(task, held_out, present.get("constant"), weight, plan, costs),
-        abstention=_left_to_people(costs, label, response, weight, plan),
+        abstention=None if costs is None else abstention(costs, label, response, weight, plan),
     )
 
 
@@ -212,94 +207,21 @@ def _cuts(
     return cuts_at(thresholds, held_out.label, held_out.response, weight, plan)
 
 
-def _left_to_people(
-    costs: Costs | None, label: Array, response: Array, weight: Array, plan: Resampling
-) -> Abstention | None:
-    """Judge leaving rows to people; None without a fee. Rows of classes training never saw have no weight in it."""
-    known = ~np.isnan(label)
-    if costs is None or costs.fee is None or not np.any(weight[known] > 0.0):
-        return None
-    codes = np.where(known, label, 0.0).astype(np.intp)
-    return abstention(response, codes, np.where(known, weight, 0.0), costs.table, costs.fee, plan)
-
-
 def _estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
     return {name: estimate.to_json() for name, estimate in estimates.items()}
 
 
-def _check_rows(task: MetricTask, held_out: ScoredRows, weight: Array) -> None:
-    label, rows = held_out.label, len(held_out.label)
-    if rows == 0:
-        raise DataError(
-            "There are no held-out rows; evaluation needs at least one. Hold out more rows, or give rows with labels.",
-            code="evaluation-no-rows",
-        )
-    if len(weight) != rows or not np.all(np.isfinite(weight) & (weight >= 0.0)) or not np.any(weight > 0.0):
-        raise DataError(
-            f"The weights of the {rows} held-out rows must be one finite number of at least 0 a row, not all 0. "
-            "Mend the weight column, or leave it out.",
-            code="evaluation-weight",
-        )
-    _check_response(task, held_out.response, rows, "model")
-    unseen = np.zeros(rows, dtype=bool) if held_out.unseen is None else held_out.unseen
-    of_classes = task in ("classes", "multiclass")
-    known = label[~unseen] if of_classes else label
-    wanted, fits = _labels_that_fit(task, known, held_out.response)
-    if not np.all(fits):
-        raise DataError(
-            f"Label {known[~fits][0]:g} came in the held-out rows; {wanted}. Leave such rows out, or change the loss.",
-            code="evaluation-label",
-        )
-    if not np.all(np.isnan(label[unseen])):
-        raise UsageError(
-            "A row marked as having an unseen class came with a label; it needs label NaN. Mark only unseen classes.",
-            code="evaluation-unseen",
-        )
-
-
-def _labels_that_fit(task: MetricTask, label: Array, response: Array) -> tuple[str, NDArray[np.bool_]]:
-    if task == "multiclass":
-        classes = response.shape[-1]
-        return f"a class is a whole number from 0 to {classes - 1}", np.isin(label, np.arange(classes))
-    if task == "classes":
-        return "two classes are labelled 0 and 1", (label == 0.0) | (label == 1.0)
-    if task in ("count", "amount"):
-        return f"{'a count' if task == 'count' else 'an amount'} is a finite number of at least 0", (
-            np.isfinite(label) & (label >= 0.0)
-        )
-    return "it must be a finite number", np.isfinite(label)
-
-
-def _check_response(task: MetricTask, response: Array, rows: int, whose: str) -> None:
-    if len(response) != rows:
-        raise UsageError(
-            f"The {whose} gave {len(response)} responses for {rows} held-out rows. Give one a row.",
-            code="evaluation-length",
-        )
+def _check_response(task: MetricTask, response: Array) -> None:
     shares = task in ("classes", "multiclass")
     fits = (response >= 0.0) & (response <= 1.0) if shares else np.isfinite(response)
     if not np.all(fits):
         wanted = "a probability from 0 to 1" if shares else "a finite number"
-        row = int(np.argmin(fits.reshape(rows, -1).all(axis=1)))
+        row = int(np.argmin(fits.reshape(len(response), -1).all(axis=1)))
         raise DataError(
-            f"The {whose} gave the response {response[~fits][0]:g} for held-out row {row + 1}; "
-            f"it must be {wanted}. Look for extreme values in that row.",
+            f"The model gave the response {response[~fits][0]:g} for held-out row {row + 1}; it must be {wanted}. Look "
+            "for extreme values in that row.",
             code="evaluation-response",
         )
-
-
-def _unseen_counts(held_out: ScoredRows) -> dict[str, int]:
-    rows = 0 if held_out.unseen is None else int(np.sum(held_out.unseen))
-    counts = dict(held_out.unseen_classes)
-    if rows and not counts:
-        return {UNNAMED_CLASSES: rows}
-    if sum(counts.values()) != rows:
-        raise UsageError(
-            f"{rows} rows are marked as having an unseen class, but {sum(counts.values())} are counted by label. "
-            "Give a mask and counts of the same rows.",
-            code="evaluation-unseen",
-        )
-    return counts
 
 
 def _row_notes(task: MetricTask, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[Note]:

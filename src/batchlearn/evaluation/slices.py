@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlearn.errors import UsageError, quoted
 from batchlearn.evaluation.metrics import Array
 
 Categories = Mapping[str, tuple[NDArray[np.integer], Sequence[str]]]
@@ -126,12 +125,6 @@ def _candidates(
     weight: Array,
     minimum_rows: int,
 ) -> _Candidates:
-    if len(codes) != len(losses) or (len(codes) and int(codes.max()) >= len(levels)):
-        raise UsageError(
-            f"Column {quoted(column)} has {len(codes)} codes up to {codes.max(initial=-1)}, {len(levels)} levels and "
-            f"{len(losses)} rows. Give one code a row, each below the number of levels.",
-            code="slice-codes",
-        )
     overall = float(np.average(losses, weights=weight))
     used = (codes >= 0) & (weight > 0.0)
     code, part = codes[used].astype(np.intp), weight[used]

@@ -122,8 +122,20 @@ def _read(model: LinearModel) -> Iterable[tuple[str, str]]:
                 yield name, text if model.outer_spaces else f"TRIM(BOTH {_ANY_SPACE} FROM {text})"
             case Kind.TIMESTAMP:
                 zone = model.encoding.zones.get(name)
-                clock = f"CAST({column} AS TIMESTAMP)"
-                yield name, clock if zone is None else f"({clock} AT TIME ZONE 'UTC') AT TIME ZONE {_text(zone)}"
+                clock, written = f"CAST({column} AS TIMESTAMP)", f"CAST({column} AS VARCHAR)"
+                # Both write a DATE in 10 signs, which is midnight on any clock, and a TIMESTAMPTZ with its distance
+                # from UTC, in whatever zone the session is; only by that can one query tell them from a TIMESTAMP.
+                yield (
+                    name,
+                    clock
+                    if zone is None
+                    else (
+                        f"CASE WHEN LENGTH({written}) <= 10 THEN {clock} "
+                        f"WHEN {written} LIKE '%+%' OR {written} LIKE '%-%-%-%' "
+                        f"THEN CAST({written} AS TIMESTAMPTZ) AT TIME ZONE {_text(zone)} "
+                        f"ELSE ({clock} AT TIME ZONE 'UTC') AT TIME ZONE {_text(zone)} END"
+                    ),
+                )
 
 
 # --- what it adds ---------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ def _as_good(loss: float, retrains: int, best: str, best_loss: float, best_retra
         return f"It has the lowest loss, {plain(loss, 4)}, with {count(retrains, 'retrain')}."
     return (
         f"It retrains {count(retrains, 'time')} and loses {plain(loss, 4)} a row; the lowest loss, "
-        f"{plain(best_loss, 4)} by {best} with {count(best_retrains, 'retrain')}, is within a hundredth of that and "
-        "not told from it."
+        f"{plain(best_loss, 4)} by {best} with {count(best_retrains, 'retrain')}, is lower by less than a "
+        "thousandth for certain."
     )
 
 
@@ -40,8 +40,8 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
         f"By the prices it is the cheapest of {policies:,}: {plain(cost, 5)}, with {count(retrains, 'retrain')}."
     ),
     Code.POLICY_AS_GOOD: _as_good,
-    Code.NO_POLICY_BEATS_ONCE: "No policy beats training once: none of {policies:,} others is known to lose less, and "
-    "by more than a hundredth.",
+    Code.NO_POLICY_BEATS_ONCE: "No policy beats training once: none of {policies:,} others is known to lose less, or "
+    "it is by less than a hundredth for certain.",
     Code.TRAINING_TAKES_NO_TIME: "The time column holds numbers, so nobody knows what a second is in it: training "
     "takes no time here.",
     Code.ROWS_NOT_SCORED: "{rows:,} rows could not be scored by every model that would have served them, and judge "

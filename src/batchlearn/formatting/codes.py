@@ -171,6 +171,7 @@ class Code(StrEnum):
     MORE_ROWS_NEEDED = auto()
     TIME_SPENT = auto()
     ANCHORED = auto()
+    LEARNED_ONE_BY_ONE = auto()
     ROWS_NOT_KEPT = auto()
     LEARNER_UNPROVED = auto()
     # How columns are read; their sentences are in column_sentences.py.

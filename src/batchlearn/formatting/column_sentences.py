@@ -33,32 +33,6 @@ def _listed(texts: Sequence[str]) -> str:
     return ", ".join(quoted(text, 40) for text in texts[:_MOST_TEXTS]) + more
 
 
-def _missing_texts(column: str, kind: str, texts: Mapping[str, int], rows: int) -> str:
-    return f"'{column}' is read as a {kind}; missing in {_rows(rows)}, written as {_texts(texts)}."
-
-
-def _stray_texts(column: str, kind: str, texts: Mapping[str, int], rows: int) -> str:
-    return f"'{column}' is read as a {kind}; other texts in {_rows(rows)} count as missing: {_texts(texts)}."
-
-
-def _unreadable_texts(column: str, kind: str, texts: Sequence[str], rows: int, of: int) -> str:
-    return (
-        f"'{column}' was left out: {of - rows:,} of its {of:,} values can be read as a {kind}, but not "
-        f"{_listed(texts)}."
-    )
-
-
-def _written_numbers(column: str, example: str, value: float) -> str:
-    return f"'{column}' is read as a number: {quoted(example)} is {value:g}."
-
-
-def _comma_before_three(column: str, example: str, point: float, comma: float) -> str:
-    return (
-        f"'{column}' was left out: {quoted(example)} may be {point:g} (--decimal=.) or {comma:g} (--decimal=,), and no "
-        "value decides."
-    )
-
-
 def _order_of_date(column: str, example: str, forms: Sequence[str]) -> str:
     choices = " or ".join(f'--date-format "{form}"' for form in forms)
     return f"'{column}' was left out: it holds dates such as {quoted(example)}, which may be {choices}."
@@ -84,15 +58,27 @@ def _too_good(metric: str, value: float, column: str | None, change: str | None)
 
 
 COLUMN_SENTENCES: Mapping[str, str | Callable[..., str]] = {
-    "missing_texts": _missing_texts,
-    "stray_texts": _stray_texts,
-    "unreadable_texts": _unreadable_texts,
-    "written_numbers": _written_numbers,
+    "missing_texts": lambda column, kind, texts, rows: (
+        f"'{column}' is read as a {kind}; missing in {_rows(rows)}, written as {_texts(texts)}."
+    ),
+    "stray_texts": lambda column, kind, texts, rows: (
+        f"'{column}' is read as a {kind}; other texts in {_rows(rows)} count as missing: {_texts(texts)}."
+    ),
+    "unreadable_texts": lambda column, kind, texts, rows, of: (
+        f"'{column}' was left out: {of - rows:,} of its {of:,} values can be read as a {kind}, but not "
+        f"{_listed(texts)}."
+    ),
+    "written_numbers": lambda column, example, value: (
+        f"'{column}' is read as a number: {quoted(example)} is {value:g}."
+    ),
     "some_numbers": lambda column, numbers, of, texts: (
         f"'{column}' is read as a category: {numbers:,} of its {of:,} values are numbers, and others are "
         f"{_listed(texts)}."
     ),
-    "comma_before_three": _comma_before_three,
+    "comma_before_three": lambda column, example, point, comma: (
+        f"'{column}' was left out: {quoted(example)} may be {point:g} (--decimal=.) or {comma:g} (--decimal=,), and no "
+        "value decides."
+    ),
     "written_times": lambda column, example, form: (
         f"'{column}' is read as a time: {quoted(example)} is of the form {form}."
     ),

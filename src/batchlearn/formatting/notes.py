@@ -39,12 +39,11 @@ class Note:
 
     def to_json(self) -> dict[str, Any]:
         """Return code and values, beside which the sentence may stand; None for numbers that JSON does not have."""
-        plain = {name: None if _is_beyond(value) else value for name, value in self.values.items()}
+        plain = {
+            name: None if (isinstance(value, float) and not math.isfinite(value)) else value
+            for name, value in self.values.items()
+        }
         return {"code": self.code.value, "values": plain}
-
-
-def _is_beyond(value: object) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
 
 
 def all_recorded(record: Mapping[str, Any]) -> tuple[Note, ...]:
@@ -100,13 +99,6 @@ def _class_weights(weights: Mapping[str, float]) -> str:
     )
 
 
-def _rare_class(rows: int, of: int, label: str) -> str:
-    return (
-        f"Only {rows:,} of {of:,} rows {'is' if rows == 1 else 'are'} {label}: too few to tell what goes with it. "
-        "Collect more before deciding by it."
-    )
-
-
 def _levels_by_case(column: str, levels: list[str], sets: int) -> str:
     named = ", ".join(map(quoted, levels[:_MOST_NAMES]))
     more = "" if sets == 1 else f", and {sets - 1:,} more such sets"
@@ -116,10 +108,6 @@ def _levels_by_case(column: str, levels: list[str], sets: int) -> str:
 def _missing_numbers(shares: Mapping[str, float]) -> str:
     columns = ", ".join(f"{name} ({share:.2%})" for name, share in shares.items())
     return f"Missing numbers count as the column's mean, with an indicator of their own: {columns}."
-
-
-def _tiny_numbers(columns: list[str]) -> str:
-    return f"Coefficients are for one standard deviation, not for one unit, of numbers so small: {', '.join(columns)}."
 
 
 def _tweedie_power(power: float, rows: int, dispersion: float, near: str | None) -> str:
@@ -142,21 +130,8 @@ def _classes_never_seen(rows: int, of: int, classes: Mapping[str, int], loss: fl
     )
 
 
-def _baseline_not_told(baseline: str) -> str:
-    return f"There are too few rows to tell whether the model is better than the {_name(baseline)} baseline."
-
-
-def _baseline_better(baseline: str, metric: str, difference: float, low: float, high: float) -> str:
-    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
-    return f"The model is worse than the {_name(baseline)} baseline: {_name(metric)} {figures}."
-
-
-def _baseline_not_beaten(baseline: str, metric: str, difference: float, low: float, high: float) -> str:
-    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
-    return (
-        f"The model is not shown to be better than the {_name(baseline)} baseline: {_name(metric)} {figures}, "
-        "an interval that includes no difference."
-    )
+def _figures(difference: float, low: float, high: float) -> str:
+    return f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
 
 
 def _threshold_not_cheaper(threshold: float, than: str, saved: float, low: float | None, high: float | None) -> str:
@@ -193,7 +168,7 @@ def _model_as_good(
     proof = ", and certified" if certified else ""
     if low is None or high is None:
         return f"Too few rows tell it from {other} (difference in {_name(metric)} {difference:+.4g}){proof}."
-    figures = f"{difference:+.4g} ({low:+.4g} to {high:+.4g})"
+    figures = _figures(difference, low, high)
     if difference < 0.0 and not certified:
         return f"Its {_name(metric)} is the smallest; its difference to {other}, {figures}, may be chance."
     return f"Not distinguishable from {other} here (difference in {_name(metric)} {figures}){proof}."
@@ -225,10 +200,6 @@ def _encoding_outgrown(reason: Mapping[str, Any] | str) -> str:
     # A text on records of before these reasons had codes.
     clause = reason if isinstance(reason, str) else str(Note(Code(reason["code"]), reason["values"]))
     return f"{clause[:1].upper()}{clause[1:]}: a training from scratch would give it one of its own."
-
-
-def _late_labels(share: float, since: str) -> str:
-    return _with_late_labels(f"Of the rows seen last (since {since})", share)
 
 
 def _rows_not_fetched(rows: int, column: str, share: float | None) -> str:
@@ -273,7 +244,10 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.UNEQUAL_WEIGHTS: "The weights are so unequal that {rows:,} rows say no more than {effective:,.1f} rows of "
     "equal weight would; look at the largest weights.",
     Code.CLASS_WEIGHTS: _class_weights,
-    Code.RARE_CLASS: _rare_class,
+    Code.RARE_CLASS: lambda rows, of, label: (
+        f"Only {rows:,} of {of:,} rows {'is' if rows == 1 else 'are'} {label}: too few to tell what goes with it. "
+        "Collect more before deciding by it."
+    ),
     Code.MORE_COEFFICIENTS_THAN_ROWS: "There are more coefficients ({coefficients:,}) than rows ({rows:,}): the rows "
     "alone do not decide between models, the penalty does.",
     Code.HASHED_LEVELS: "{column} has more levels than can have a coefficient each: the {levels:,} most frequent have "
@@ -281,7 +255,9 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.NO_FEATURE: "No feature is left: the model is an intercept alone and predicts the same for every row.",
     Code.LEVELS_BY_CASE: _levels_by_case,
     Code.MISSING_NUMBERS: _missing_numbers,
-    Code.TINY_NUMBERS: _tiny_numbers,
+    Code.TINY_NUMBERS: lambda columns: (
+        f"Coefficients are for one standard deviation, not for one unit, of numbers so small: {', '.join(columns)}."
+    ),
     Code.SAME_COLUMNS: "{first} and {second} repeat each other: the penalty shares their effect.",
     Code.MORE_SAME_COLUMNS: "{pairs:,} more pairs of columns repeat each other.",
     Code.HUBER_THRESHOLD: "The Huber threshold {threshold:g} is {factor} times a robust scale of the residuals of "
@@ -300,9 +276,16 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.ONE_CLASS_HELD_OUT: "All held-out rows with a known class have label {label:g}: the AUC and the calibration "
     "slope are undefined, and the other figures say nothing of the other class.",
     Code.CLASSES_NEVER_SEEN: _classes_never_seen,
-    Code.BASELINE_NOT_TOLD: _baseline_not_told,
-    Code.BASELINE_BETTER: _baseline_better,
-    Code.BASELINE_NOT_BEATEN: _baseline_not_beaten,
+    Code.BASELINE_NOT_TOLD: lambda baseline: (
+        f"There are too few rows to tell whether the model is better than the {_name(baseline)} baseline."
+    ),
+    Code.BASELINE_BETTER: lambda baseline, metric, difference, low, high: (
+        f"The model is worse than the {_name(baseline)} baseline: {_name(metric)} {_figures(difference, low, high)}."
+    ),
+    Code.BASELINE_NOT_BEATEN: lambda baseline, metric, difference, low, high: (
+        f"The model is not shown to be better than the {_name(baseline)} baseline: {_name(metric)} "
+        f"{_figures(difference, low, high)}, an interval that includes no difference."
+    ),
     Code.THRESHOLD_NOT_CHEAPER: _threshold_not_cheaper,
     Code.TRAINED_UNDER_CONDITION: "The model was trained on rows where {condition}; --where keeps such rows only.",
     Code.OWN_ROWS: "The model was trained on these very {rows:,} rows: the figures say how well it fits them, not how "
@@ -336,7 +319,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     ),
     Code.NEW_GROUP: "{rows:,} new rows have a {entry} of {of} that meets no coefficient",
     Code.NEW_SCALE: "with the new rows {column} deviates {times:.3g} times as much",
-    Code.LATE_LABELS: _late_labels,
+    Code.LATE_LABELS: lambda share, since: _with_late_labels(f"Of the rows seen last (since {since})", share),
     Code.ROWS_NOT_FETCHED: _rows_not_fetched,
     Code.ROWS_WITHOUT_TIME: lambda rows, column: f"{rows:,} rows have no time in {quoted(column)} and are left out.",
     Code.NOT_FORGOTTEN: "Version {version}, which is live, was trained before the rows where {where} were forgotten, "
@@ -368,6 +351,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.MORE_ROWS_NEEDED: "kappa * decrement is {product:.2g} and must be below 1: more rows must be read",
     Code.TIME_SPENT: "the time for a solver was spent",
     Code.ANCHORED: "fine-tuning ends at the optimum of the new rows and an anchor, not at that of all rows",
+    Code.LEARNED_ONE_BY_ONE: "each new row was learned once, one by one, which does not end at the optimum of all rows",
     Code.ROWS_NOT_KEPT: "its rows were learned one by one and were not kept",
     Code.RECORDED: "{text}",
     **_OF_LEARNERS,

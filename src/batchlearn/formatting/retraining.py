@@ -152,16 +152,6 @@ def _process_failed(exit_code: int, last_line: str | None) -> str:
     return f"The new process {how}{'' if last_line is None else f': {quoted(last_line, 600)}'}."
 
 
-def _choice_compared(
-    rows: int, chosen: int, instead_of: int, difference: float, low: float, high: float, alpha: float
-) -> str:
-    return (
-        f"On {rows:,} rows labelled since the loss of version {chosen}, which the person chose, minus that of version "
-        f"{instead_of}: {difference:+.4g} ({100 * (1 - alpha):g} % interval, however often one looks: {low:+.4g} to "
-        f"{high:+.4g})."
-    )
-
-
 def _columns_changed(came: list[str], gone: list[str], kinds: Mapping[str, list[str | None]]) -> str:
     said = [
         *([f"new are {_listed(came)}, which a training from scratch may use"] if came else []),
@@ -267,6 +257,10 @@ SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.NO_RESPONSES: "The new process wrote something that is no table of responses.",
     Code.PROCESS_LATE: "The new process had not scored the sample rows after {seconds:g} s.",
     Code.PROCESS_FAILED: _process_failed,
-    Code.CHOICE_COMPARED: _choice_compared,
+    Code.CHOICE_COMPARED: lambda rows, chosen, instead_of, difference, low, high, alpha: (
+        f"On {rows:,} rows labelled since the loss of version {chosen}, which the person chose, minus that of version "
+        f"{instead_of}: {difference:+.4g} ({100 * (1 - alpha):g} % interval, however often one looks: {low:+.4g} to "
+        f"{high:+.4g})."
+    ),
     Code.CHOICE_OPEN: "{rows:,} rows were labelled since. {verdict}",
 }

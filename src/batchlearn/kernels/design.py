@@ -103,17 +103,55 @@ def _changed(dense: Floats, entries: EntryKind) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
+class SparseColumns:
+    """Sparse columns as they are stored, and how they are read: each entry times the factor of its column."""
+
+    stored: Any  # scipy.sparse CSR array (m, columns)
+    factor: Floats | None = None  # (columns,); None where all are one
+    entries: EntryKind = EntryKind.AS_THEY_ARE
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Pointers and indices, of one type, and entries, as they are stored."""
+        pointers, indices = self.stored.indptr, self.stored.indices
+        if pointers.dtype != indices.dtype:
+            pointers, indices = pointers.astype(np.int64), indices.astype(np.int64)
+        return pointers, indices, self.stored.data
+
+    def multiplied(self) -> Any:
+        """Return the sparse part of a block, CSR (m, columns)."""
+        stored, values = self.stored, self.stored.data
+        if self.factor is not None:
+            # By hand: a product of SciPy's with a row goes through coordinates, at four times the cost.
+            values = values * self.factor[stored.indices]
+        values = _changed(values, self.entries)
+        return type(stored)((values, stored.indices, stored.indptr), shape=stored.shape)
+
+
+@dataclass(frozen=True, eq=False)
 class Block:
-    """One block of m encoded rows. Compiled kernels read dense columns as they are stored, others in float64."""
+    """One block of m encoded rows. Compiled kernels read columns as they are stored, others in float64."""
 
     given: Floats | Columns  # dense columns: (lead, m), a row of ones first where there is an intercept, or as stored
     codes: NDArray[np.integer[Any]]  # (groups, m), each in 0 .. levels (= no level)
-    sparse: Any = None  # scipy.sparse CSR array (m, sparse) or None
+    given_sparse: Any = None  # scipy.sparse CSR array (m, sparse), or as stored, or None
 
     @cached_property
     def dense(self) -> Floats:
         """The dense columns in float64, (lead, m), made when they are first asked for."""
         return self.given.standardised() if isinstance(self.given, Columns) else self.given
+
+    @property
+    def sparse_columns(self) -> SparseColumns | None:
+        """The sparse columns as they are stored; as they were given where that was in float64."""
+        given = self.given_sparse
+        return given if given is None or isinstance(given, SparseColumns) else SparseColumns(given)
+
+    @cached_property
+    def sparse(self) -> Any:
+        """The sparse columns, scipy.sparse CSR array (m, sparse) or None, made when they are first asked for."""
+        given = self.given_sparse
+        return given.multiplied() if isinstance(given, SparseColumns) else given
 
     @property
     def stored(self) -> NDArray[Any]:
@@ -125,9 +163,11 @@ class Block:
         """The number of rows, m."""
         return int(self.stored.shape[1])
 
-    def with_entries(self, entries: EntryKind, sparse: Any) -> Block:
+    def with_entries(self, entries: EntryKind) -> Block:
         """Return the block of the absolute or squared entries of one of entries as they are."""
-        given = self.given
+        given, sparse = self.given, self.sparse_columns
+        if sparse is not None:
+            sparse = replace(sparse, entries=entries)
         if isinstance(given, Columns) and "dense" not in self.__dict__:
             return Block(replace(given, entries=entries), self.codes, sparse)
         return Block(_changed(self.dense, entries), self.codes, sparse)
@@ -161,12 +201,12 @@ def predictors(layout: Layout, block: Block, parameters: Floats) -> Floats:
 
 def absolute(block: Block) -> Block:
     """Return the block of |X|: what bounds on rounding errors are made of."""
-    return block.with_entries(EntryKind.ABSOLUTE, None if block.sparse is None else abs(block.sparse))
+    return block.with_entries(EntryKind.ABSOLUTE)
 
 
 def squared(block: Block) -> Block:
     """Return the block of the squared entries of X."""
-    return block.with_entries(EntryKind.SQUARED, None if block.sparse is None else block.sparse.multiply(block.sparse))
+    return block.with_entries(EntryKind.SQUARED)
 
 
 def quadratic_form(layout: Layout, block: Block, matrix: Floats) -> Floats:
@@ -224,7 +264,9 @@ def quadratic_forms(layout: Layout, block: Block, matrix: Floats) -> Floats:
 
 def rows_of(block: Block, start: int, stop: int) -> Block:
     """Return some consecutive rows of a block."""
-    sparse = None if block.sparse is None else block.sparse[start:stop]
+    sparse = block.sparse_columns
+    if sparse is not None:
+        sparse = replace(sparse, stored=sparse.stored[start:stop])
     some = block.stored[:, start:stop]
     given = replace(block.given, stored=some) if isinstance(block.given, Columns) else some
     return Block(given, block.codes[:, start:stop], sparse)

@@ -17,13 +17,16 @@ from scipy.sparse import csr_array
 
 from batchlearn.kernels import native
 from batchlearn.kernels.bundles import Bundle, bundles, small_bundles
-from batchlearn.kernels.design import Block, Columns, Floats, Layout, linear_predictor
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, linear_predictor
 
 # So many rows of dense columns stay in the cache while they are weighted and multiplied.
 _ROWS_AT_ONCE = 4096
 _MIRRORED = 128
 # Pairs of groups less, twice, from which on bundles are worth the codes of their cells.
 _WORTH_PAIRS = 100
+# Kernels multiply coefficients by the factors of sparse columns instead of entries: what underflow loses then, times
+# the largest value, has to be below what is charged for it (`rounding.UNDERFLOW`).
+_LEAST_FACTOR, _MOST_FACTOR = 2.0**-60, 2.0**60
 _BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
 
 if native.built():
@@ -49,12 +52,14 @@ def compiled_rows(layout: Layout, block: Block, bundled: Sequence[Bundle] = ()) 
     if bundled:
         codes = np.stack([one.cell(codes) for one in bundled]).astype(np.uint32)
         levels = tuple(one.cells for one in bundled)
-    return module.Rows(stored, given.shift, given.scale, given.intercept, int(given.entries), codes, _levels(levels))
-
-
-def kernel_part(layout: Layout, parameters: Floats) -> Floats:
-    """Return the parameters that compiled kernels know, one after the other: all but those of the sparse part."""
-    return np.ascontiguousarray(parameters[: layout.sparse_slice.start])
+    rows = module.Rows(stored, given.shift, given.scale, given.intercept, int(given.entries), codes, _levels(levels))
+    sparse = block.sparse_columns
+    if sparse is not None:
+        factor = sparse.factor
+        if factor is not None and not _LEAST_FACTOR < factor.min(initial=1.0) <= factor.max(initial=1.0) < _MOST_FACTOR:
+            sparse, factor = SparseColumns(block.sparse), None
+        rows.set_sparse(*sparse.arrays, layout.sparse, factor, int(sparse.entries))
+    return rows
 
 
 @lru_cache(maxsize=64)
@@ -73,9 +78,7 @@ def summed_predictors(layout: Layout, block: Block, parameters: Floats) -> Float
         if compiled is None:
             return linear_predictor(layout, block, parameters)
         eta = np.empty(block.rows)
-        compiled.predictors(kernel_part(layout, parameters), eta)
-        if layout.sparse:
-            eta += block.sparse @ parameters[layout.sparse_slice]
+        compiled.predictors(np.ascontiguousarray(parameters), eta)
         return eta
     outputs = parameters.reshape(-1, layout.size)
     eta = outputs[:, : layout.lead] @ block.dense
@@ -92,9 +95,7 @@ def transposed_product(layout: Layout, block: Block, values: Floats) -> Floats:
     total = np.empty(layout.size)
     compiled = compiled_rows(layout, block)
     if compiled is not None:
-        compiled.transposed(np.ascontiguousarray(values), total[: layout.sparse_slice.start])
-        if layout.sparse:
-            total[layout.sparse_slice] = block.sparse.T @ values
+        compiled.transposed(np.ascontiguousarray(values), total)
         return total
     total[: layout.lead] = block.dense @ values
     for codes, part, levels in zip(block.codes, layout.group_slices, layout.groups, strict=True):

@@ -156,16 +156,17 @@ def bracket(
     different, read = removed + fresh, removed
     if reached.upper is None and all_rows is not None:
         everything = all_rows()
-        climbed = refine(update, reached, everything)
-        reached, rung = climbed.reached, 1 + climbed.passes
-        read += climbed.passes * len(everything)
+        reached, passes = refine(update, reached, everything)
+        rung = 1 + passes
+        read += passes * len(everything)
         different = removed + len(everything)
     window, more = (None, 0) if recent is None else _recent(kept, base, change, penalty, recent)
     later, again = later_gain(update, reached.optimum, change.times)
     seconds = time.perf_counter() - began
     null = _null_gain(kept, update, change)
     upper = reached.estimate if reached.upper is None else reached.upper
-    shift = _shift(reached)
+    left = 0.0 if reached.proof.bounds is None else reached.proof.bounds.radius * reached.proof.kappa
+    shift = (reached.reach + left) * (1.0 + 1e-12)
     found = Bracket(
         lower=reached.lower,
         upper=upper,
@@ -260,11 +261,6 @@ def _ratio(reached: UpdateResult, null: float) -> float | None:
     """Return the best known gain over the null one."""
     gain = reached.estimate if reached.upper is None else 0.5 * (reached.lower + reached.upper)
     return gain / null if null > 0.0 else None
-
-
-def _shift(reached: UpdateResult) -> float:
-    left = 0.0 if reached.proof.bounds is None else reached.proof.bounds.radius * reached.proof.kappa
-    return (reached.reach + left) * (1.0 + 1e-12)
 
 
 def response_shift(loss: str, shift: float) -> float | None:

@@ -23,7 +23,7 @@ from batchlearn.errors import BatchlearnError, UsageError, quoted
 from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.decision import Costs
 from batchlearn.registry.place import SETTINGS, find_project
-from batchlearn.retraining.policies import Every, EveryRows, Policy, Span
+from batchlearn.retraining.policies import FROM_TOTALS, Every, EveryRows, Policy, Span, check_start
 from batchlearn.retraining.policies.combined import With
 from batchlearn.retraining.policies.text import parse_policy
 from batchlearn.retraining.verdict import Gate
@@ -43,7 +43,7 @@ SAID_ELSEWHERE = {
 _COLUMN_PARTS: dict[str, type] = {"roles": Roles, "reading": ReadingRules}
 _COLUMN_KEYS = {each.name: part for part, kind in _COLUMN_PARTS.items() for each in fields(kind)}
 
-StartName = Literal["scratch", "warm", "fine-tune", "update"]
+StartName = Literal["scratch", "warm", "fine-tune", "update", "online"]
 Spelled = Annotated[str | float | None, BeforeValidator(lambda value: float(value) if type(value) is int else value)]
 
 
@@ -77,6 +77,7 @@ class PolicySettings(_SettingsSection):
     clock: Literal["data", "wall"] = "data"
     rows: int | None = None
     window: Spelled = None
+    half_life: Spelled = None
     start: StartName = "scratch"
     structure: Literal["choose", "keep"] = "choose"
     fallback: bool = True
@@ -176,10 +177,11 @@ def parse_settings(text: str) -> ProjectSettings:
     costs = (settings.review.false_alarm, settings.review.miss, settings.review.fee)
     if settings.review.costs is None and any(cost is not None for cost in costs):
         raise _refused("[review] needs false_alarm, miss and fee together, in one unit, or none of them")
-    for of_spans in (settings.source.wait, settings.source.lateness, settings.policy.window):
+    chosen = settings.policy
+    for of_spans in (settings.source.wait, settings.source.lateness, chosen.window, chosen.half_life):
         if of_spans is not None:
             Span.parse(of_spans)
-    _check_start(settings.recipe, settings.policy.start)
+    _check_start(settings.recipe, chosen.start, None if chosen.half_life is None else Span.parse(chosen.half_life))
     policy_of(settings), gate_of(settings)
     return settings
 
@@ -222,7 +224,8 @@ def policy_of(settings: ProjectSettings, root: Path | None = None) -> Policy:
     except UsageError as problem:
         raise _refused(f"'policy.when': {problem.message.rstrip('.')}") from problem
     if isinstance(policy, With):
-        _check_start(replace(settings.recipe, batch_size=policy.action.batch_size), policy.action.start)
+        action = policy.action
+        _check_start(replace(settings.recipe, batch_size=action.batch_size), action.start, action.half_life)
     return policy
 
 
@@ -284,19 +287,22 @@ def replace_settings(folder: Path, text: str) -> Path:
     return folder / SETTINGS
 
 
-def _check_start(recipe: Recipe, start: str) -> None:
+def _check_start(recipe: Recipe, start: str, half_life: Span | None) -> None:
     """Refuse what a start other than from scratch cannot do."""
-    if recipe.tolerance is not None and start in ("fine-tune", "update"):
+    try:
+        check_start(start, recipe.batch_size, half_life)
+    except UsageError as problem:
+        raise _refused(problem.message.rstrip(".")) from problem
+    if recipe.tolerance is not None and start in FROM_TOTALS:
         raise _refused(
             "[recipe] tolerance is a share of the loss of the mean over all rows, and start = "
             f'"{start}" does not read all rows; leave tolerance out, or use start = "warm" or "scratch"'
         )
-    for key in ("class_weight", "batch_size"):
-        if start != "scratch" and getattr(recipe, key) != getattr(Recipe(), key):
-            raise _refused(
-                f'[recipe] {key} is known to training from scratch alone, and start = "{start}" goes on otherwise; use '
-                f'start = "scratch", or leave {key} out'
-            )
+    if start != "scratch" and recipe.class_weight != Recipe().class_weight:
+        raise _refused(
+            f'[recipe] class_weight is known to training from scratch alone, and start = "{start}" goes on otherwise; '
+            'use start = "scratch", or leave class_weight out'
+        )
 
 
 def _check_source(source: SourceSettings) -> None:

@@ -23,8 +23,19 @@ EXIT_CODES: Mapping[str, int] = {"promote": 0, "reject": 10, "not enough evidenc
 class Gate:
     """How a challenger is judged, and whether a person has to confirm a promotion.
 
-    `margin`, for non-inferiority only, is the share of the champion's loss by which the challenger may be worse.
-    UsageError where a setting is not one of these.
+    Args:
+        mode: "superiority", "non-inferiority" or "anytime".
+        alpha: The rate of wrong verdicts, above 0 and at most 0.5.
+        margin: Of non-inferiority, the share of the champion's loss by which the challenger may be worse.
+        promote: "ask" a person, or "auto".
+
+    Raises:
+        UsageError: A setting is not one of these.
+
+    Example:
+        >>> import batchlearn as bl
+        >>> bl.BacktestPlan(gate=bl.Gate("non-inferiority", margin=0.01)).gate.margin
+        0.01
     """
 
     mode: Mode = "superiority"

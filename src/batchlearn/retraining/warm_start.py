@@ -30,6 +30,7 @@ from batchlearn.training.optimise import Optimum, Problem, optimise
 from batchlearn.updating.bound_from_totals import bound_at
 from batchlearn.updating.domain import Domain, DomainParts, DomainTotal
 from batchlearn.updating.encoding_drift import new_domain
+from batchlearn.updating.online import learn_one_by_one
 from batchlearn.updating.sufficient_statistics import SufficientStatistics
 from batchlearn.updating.update import UpdateResult
 
@@ -122,12 +123,14 @@ def fine_tune(
     *,
     anchor: float = 1.0,
     encoding: Encoding | None = None,
+    one_by_one: bool = False,
 ) -> WarmStart:
     """Train on the new rows alone, anchored at the champion by its own curvature times `anchor` (above 0).
 
     Minimises the new rows' loss + anchor (w - w0)' (A0 + penalty'') (w - w0) / 2, A0 the old rows' Hessian at the
     champion's w0: the old rows as a quadratic, those that went since among them. It does not end in the optimum of all
-    rows; how far from it, of the rows that are left and the new ones, is said. DataError where no row came.
+    rows; how far from it, of the rows that are left and the new ones, is said. With `one_by_one` new rows are learned
+    once each (`learn_one_by_one`): for squared loss the same. DataError where no row came.
     """
     added, base = change.added, remaining(kept, change)
     if added is None or len(added) == 0:
@@ -139,17 +142,20 @@ def fine_tune(
             code="anchor-range",
         )
     refuse_new_tables(kept, added, encoding)
-    loss, size, weight = LOSSES[kept.loss], kept.layout.size, added.total_weight
-    pull = Quadratic(np.zeros(size), ((slice(0, size), anchor / weight * kept.reference),))
-    problem = Problem(
-        Objective(loss, pull), _offset_by(added, kept.parameters), PredictionsWithin(), Units.plain(size), [""] * size
-    )
-    tuned = optimise(problem, np.zeros(size), Newton())
-    parameters = kept.parameters + tuned.parameters
+    tuned = None
+    if one_by_one:
+        (parameters, seconds), passes = learn_one_by_one(kept, added, change.times), 1
+    else:
+        size, weight = kept.layout.size, added.total_weight
+        pull = Quadratic(np.zeros(size), ((slice(0, size), anchor / weight * kept.reference),))
+        moved, stop = _offset_by(added, kept.parameters), PredictionsWithin()
+        problem = Problem(Objective(LOSSES[kept.loss], pull), moved, stop, Units.plain(size), [""] * size)
+        tuned = optimise(problem, np.zeros(size), Newton())
+        parameters, seconds, passes = kept.parameters + tuned.parameters, tuned.seconds, tuned.passes
     reached = bound_at(update_of(base, added, penalty), parameters)
     certificate = Certificate(
         status=Proved.NOT_CERTIFIED,
-        reason=Note(Code.ANCHORED),
+        reason=Note(Code.LEARNED_ONE_BY_ONE if one_by_one else Code.ANCHORED),
         method=None,
         loss_bound=None,
         coefficient_bound=None,
@@ -159,12 +165,12 @@ def fine_tune(
         fingerprint=None,
     )
     return WarmStart(
-        "fine-tune",
+        "online" if one_by_one else "fine-tune",
         parameters,
         certificate,
         _distance(reached),
-        tuned.passes * len(added) + reached.readings * len(added),
-        tuned.seconds,
+        (passes + reached.readings) * len(added),
+        seconds,
         tuned,
     )
 

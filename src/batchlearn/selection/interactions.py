@@ -144,7 +144,9 @@ def _table(
         )
         gradient, one_row = _interaction(gradient, hessian), float(curvature.mean())
         others, known = gradient.sum(axis=0) - gradient, hessian.sum(axis=0) - hessian
-        shrunk = [-others / (known + rows * one_row) for rows in _SHRINKING]
+        # Where all classes are told apart there is no curvature left, and nothing that a step could lower.
+        damped = [known + rows * one_row for rows in _SHRINKING]
+        shrunk = [np.divide(-others, one, out=np.zeros_like(others), where=one > 0.0) for one in damped]
         gains = [-float(np.sum(step * (gradient + 0.5 * hessian * step))) for step in shrunk]
         best = int(np.argmax(gains))
         steps.append(shrunk[best].ravel())

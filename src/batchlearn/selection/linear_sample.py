@@ -14,7 +14,7 @@ from batchlearn.data.ledger import Ledger
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.journal import Journal
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows
+from batchlearn.data.split import drawn
 from batchlearn.selection.penalty_selection import PenalisedTerm
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.tables.table import Table
@@ -36,7 +36,7 @@ def linear_sample(
     journal: Journal | None = None,
 ) -> Generator[int, None, tuple[Rows, tuple[PenalisedTerm, ...]]]:
     """Yield rows read; return random rows of the part, encoded, with the terms of their encoding."""
-    taken, cut = yield from take(table, ledger, choose_rows(ledger, part, MOST_ROWS, seed))
+    taken, cut = yield from take(table, ledger, drawn(ledger, part, seed, MOST_ROWS))
     profiles = yield from profile_parts(taken, cut, [cut.used])
     capped = replace(
         rules,

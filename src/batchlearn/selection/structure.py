@@ -26,7 +26,7 @@ from batchlearn.data.ledger import Ledger, with_classes_of
 from batchlearn.data.rows import Chunk, Rows
 from batchlearn.data.rows.journal import Journal
 from batchlearn.data.sample import take
-from batchlearn.data.split import SplitKind, choose_rows, hold_out, stretches
+from batchlearn.data.split import SplitKind, drawn, hold_out, stretches
 from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
@@ -101,6 +101,13 @@ class Structure:
     strengths: Mapping[str, float] = field(default_factory=dict)  # by term; in total over the rows
     alternatives: tuple[Alternative, ...] = ()
 
+    @classmethod
+    def of_record(cls, said: Mapping[str, Any], encoding: Encoding, rules: EncodingRules) -> Structure:
+        """Return what a training chose by `to_json` of it, the encoding that came of it and the rules of its recipe."""
+        rules = replace(rules, additive=said.get("encoding") == "additive", bins=said.get("bins") or rules.bins)
+        pairs = tuple(one for one in encoding.groups if isinstance(one, PairTerm))
+        return cls(rules, pairs, {str(name): float(one) for name, one in said.get("strengths", {}).items()})
+
     @property
     def name(self) -> str:
         """Linear or additive."""
@@ -165,7 +172,7 @@ def choose_structure(  # noqa: PLR0913 - rows, how they are told apart, and what
     if classes > 2:  # fewer, where each is read for many classes and columns
         most = int(min(MOST_ROWS, max(_VALUES / (classes * max(len(table.features), 1)), _FEWEST_OF_CLASSES)))
     # Rows are taken in the order of their lots: in any order of the table the choice is the same to the bit.
-    early, late = choose_rows(ledger, inner.early, most, seed), choose_rows(ledger, inner.late, most // 2, seed)
+    early, late = drawn(ledger, inner.early, seed, most), drawn(ledger, inner.late, seed, most // 2)
     taken, cut = yield from take(table, ledger, np.concatenate([early, late]))
     inside = np.arange(len(cut.used)) < len(early)
     cut = with_classes_of(cut, inside)

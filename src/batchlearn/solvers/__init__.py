@@ -66,11 +66,16 @@ class Distance(NamedTuple):
 
 
 class AnchoredPoint(NamedTuple):
-    """A point, all that one reading said there, and the Hessian (d, d) at the anchor with its factor."""
+    """A point, all that one reading said there, and the Hessian (d, d) at the anchor with its factor.
 
-    near: NearPoint
+    The Hessian may be that of some of the rows: theirs, times their share of the weight, is no more than that of all.
+    """
+
+    near: NearPoint | None  # None where it has not been read
     hessian: Floats
     factor: Factor
+    anchor: Floats  # (d,)
+    share: float = 1.0
 
 
 class FactoredPoint(NamedTuple):

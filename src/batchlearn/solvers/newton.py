@@ -32,9 +32,15 @@ _NEAR, _WORTH_IT = 0.05, 0.3
 _LARGEST_DRIFT = 0.6
 # A reading that says all about a point near an anchor beside one of loss and gradient; and the nanoseconds to be saved
 # from which on it is worth a thought.
-_NEAR_READING, _LEAST_SAVED = 2.3, 5e6
-# Samples: of how many rows for each coefficient and which share at least, how much larger the next one is, which share
-# the last one is at most, and the steps on each.
+_NEAR_READING, _LEAST_SAVED = 1.6, 5e6
+# Where all rows are many the Hessian is that of every so many-th: of so many for each coefficient, and one in so many
+# at least and at most. Where gradients lead there are fewer for each: they prove where that led, and make no step.
+_SAMPLED_A_COEFFICIENT, _SAMPLED_SHARE, _FEWEST_SHARE = 400, 16, 4
+# It is taken anew after a step as long as this, and rounding looked at where, after the step, twice the gain that is
+# left, in total, may be this little.
+_RENEWED_BEYOND, _ROUNDING_MATTERS = 0.025, 6e-3
+# Samples that lead: of how many rows for each coefficient and which share at least, how much larger the next one is,
+# which share the last one is at most, and the steps on each.
 _ROWS_A_COEFFICIENT, _FIRST_SHARE, _GROWTH = 10, 64, 6
 _LAST_SHARE, _HEAD_STEPS = 8, 10
 # Coefficients from which on a Hessian costs so much more than a gradient that gradients of all rows lead instead.
@@ -43,7 +49,7 @@ MANY = 400
 # coefficient; of one output until it is what the default stop asks for, anew where so many came to no end, and for no
 # longer than so many Newton steps would take.
 _STEPS_BY_BLOCKS, _BLOCKS_LEAD = 100, 1e-6
-_GRADIENTS_LEAD, _RENEWED_AFTER, _STEPS_WORTH = 1e-5, 10, 2.0
+_GRADIENTS_LEAD, _RENEWED_AFTER, _STEPS_WORTH = 3e-7, 16, 2.0
 
 
 class NewtonState(NamedTuple):
@@ -56,12 +62,23 @@ class NewtonState(NamedTuple):
     anchor: Floats  # (d,): where the Hessian is from
     near: NearPoint | None = None  # what is known where that is another point
     slow: bool = False  # whether the last step with this factor was worth less than a new one
+    sample: Rows | None = None  # the rows that the Hessian is of, where those are not all
+    share: float = 1.0  # of the weight, theirs
+    ratio: float = 1.0  # of the last two steps' lengths
+
+    @property
+    def length(self) -> float:
+        """Of the step, in the metric of the Hessian at hand."""
+        return self.factor.norm(self.expansion.gradient)
 
     @property
     def decrement(self) -> float:
-        """sqrt(g' H^-1 g), without the rounding of the gradient; at most that, where the Hessian is the anchor's."""
+        """sqrt(g' H^-1 g), without the rounding of the gradient; no less, where the Hessian is that of an anchor.
+
+        Or of some of the rows. Where it is of another point and `near` was not read it is an estimate.
+        """
         drift = 0.0 if self.near is None else self.near.drift
-        return self.factor.norm(self.expansion.gradient) * math.exp(0.5 * drift)
+        return self.length * math.exp(0.5 * drift) / math.sqrt(self.share)
 
     @property
     def delivered(self) -> Floats:
@@ -99,7 +116,16 @@ class Newton(Solver["NewtonState"]):
         parameters: Floats,
         reading: ReadingPlan | None = None,  # noqa: ARG002 - it reads all rows
     ) -> NewtonState:
-        """Expand the objective at the start. Raises NotPositiveDefinite."""
+        """Expand the objective at the start, by the Hessian of some of the rows where they are many.
+
+        Raises NotPositiveDefinite.
+        """
+        step = _sample_step(objective, rows)
+        if step is not None:
+            known = objective.gradient(rows, parameters)
+            with suppress(NotPositiveDefinite):
+                state = _of_a_sample(objective, rows, rows.thin(step), parameters, known, 1)
+                return state if len(parameters) < MANY else state._replace(slow=True)
         return _factored(parameters, objective.expand(rows, parameters), 1)
 
     def step(self, objective: Objective, rows: Rows, state: NewtonState) -> NewtonState:
@@ -112,9 +138,10 @@ class Newton(Solver["NewtonState"]):
             expansion = state.expansion._replace(value=value, gradient=gradient)
             return state._replace(parameters=parameters, expansion=expansion, passes=state.passes + 1)
         costly = objective.loss.self_concordance > 0.0 and _saved(rows, objective.loss.outputs) > _LEAST_SAVED
-        if costly and state.decrement < _NEAR and not state.slow:
-            # 1. The whole step with the same factor, where it comes nearer.
-            moved = _with_the_same_factor(objective, rows, state, parameters)
+        if not state.slow and (state.sample is not None or (costly and state.decrement < _NEAR)):
+            # 1. The whole step with the same factor, or that of some rows, where it comes nearer.
+            by = _with_the_same_factor if state.sample is None else _with_a_sample
+            moved = by(objective, rows, state, parameters)
             if moved is not None:
                 return moved
             state = state._replace(passes=state.passes + 1)
@@ -158,11 +185,13 @@ class Newton(Solver["NewtonState"]):
             stalled = decrement > 0.5 * before if quadratic else 0.9 * before < decrement < small
             before = decrement
             near, expansion, factor = state.near, state.expansion, state.factor
-            anchored = None if near is None else AnchoredPoint(near, expansion.hessian, factor)
             # Of a quadratic the Hessian is as old as the start, and only its gradient is new: as good.
-            factored = FactoredPoint(expansion, factor) if near is None else None
-            patience = 1 if quadratic else 2
-            return Distance(value, decrement, expansion.kappa, True, stalled, patience, anchored, factored)
+            whole = near is None and state.sample is None
+            factored = FactoredPoint(expansion, factor) if whole else None
+            anchored = None if whole else AnchoredPoint(near, expansion.hessian, factor, state.anchor, state.share)
+            exact, patience = whole or near is not None, 1 if quadratic else 2
+            kappa = expansion.kappa if exact else None
+            return Distance(value, decrement, kappa, exact, stalled, patience, anchored, factored)
 
         return known
 
@@ -176,7 +205,7 @@ class Newton(Solver["NewtonState"]):
         spent = 0
         if fresh and objective.loss.outputs > 1:
             parameters, spent = self._led_by_blocks(objective, rows, parameters, seconds)
-        elif fresh and not objective.quadratic and _saved(rows) > _LEAST_SAVED:
+        elif fresh and not objective.quadratic and (_saved(rows) > _LEAST_SAVED or _sample_step(objective, rows)):
             led = self._led_by_gradients if len(parameters) >= MANY else self._led_by_a_sample
             parameters, spent = led(objective, rows, parameters)
         if objective.loss.corners is not None:
@@ -188,7 +217,10 @@ class Newton(Solver["NewtonState"]):
         """Return where growing samples lead, every so many-th row (Mokhtari et al. 2016; damped)."""
         start, coefficients, spent = parameters, len(parameters), 0.0
         count = max(_ROWS_A_COEFFICIENT * coefficients, len(rows) // _FIRST_SHARE)
-        while count <= len(rows) // _LAST_SHARE:
+        # All rows, with the Hessian of as many, come as near as a sample of them would.
+        own = _sample_step(objective, rows)
+        largest = len(rows) // (_LAST_SHARE if own is None else 2 * own)
+        while count <= largest:
             step = len(rows) // count
             sample = rows.thin(step)
             try:
@@ -252,10 +284,63 @@ def _with_the_same_factor(
         near = objective.near(rows, parameters, state.anchor, state.factor.diagonal)
     if not (near.value <= state.expansion.value + _slack(state) and near.drift < _LARGEST_DRIFT):
         return None
-    longest = state.factor.longest(near.spread) * math.exp(0.5 * near.drift)
+    longest = state.factor.longest(near.spread) * math.exp(0.5 * near.drift) / math.sqrt(state.share)
     expansion = Expansion(near.value, near.gradient, state.expansion.hessian, min(near.kappa, longest))
-    moved = NewtonState(parameters, expansion, state.factor, state.passes + 1, state.anchor, near)
-    return moved._replace(slow=not moved.decrement < _WORTH_IT * state.decrement)
+    return _moved(state, parameters, expansion, near)
+
+
+def _with_a_sample(objective: Objective, rows: Rows, state: NewtonState, parameters: Floats) -> NewtonState | None:
+    """Return the state at the next point by the Hessian of some of the rows; None where it is no nearer.
+
+    By a gradient alone as long as no certificate is in reach, for the bound on its rounding costs half of it more.
+    """
+    assert state.sample is not None
+    expected = state.length * min(state.ratio, 0.1)
+    if state.length < _RENEWED_BEYOND and expected**2 * rows.total_weight < _ROUNDING_MATTERS * state.share:
+        return _with_the_same_factor(objective, rows, state, parameters)
+    with np.errstate(over="ignore", invalid="ignore"):
+        value, gradient = objective.gradient(rows, parameters)
+    if not value <= state.expansion.value + _slack(state):
+        return None
+    if state.length < _RENEWED_BEYOND:
+        return _moved(state, parameters, state.expansion._replace(value=value, gradient=gradient), None)
+    with suppress(NotPositiveDefinite):
+        return _of_a_sample(objective, rows, state.sample, parameters, (value, gradient), state.passes + 1)
+    return None
+
+
+def _moved(state: NewtonState, parameters: Floats, expansion: Expansion, near: NearPoint | None) -> NewtonState:
+    """Return the state at the next point with the same factor."""
+    moved = state._replace(parameters=parameters, expansion=expansion, passes=state.passes + 1, near=near)
+    return moved._replace(
+        slow=not moved.decrement < _WORTH_IT * state.decrement, ratio=moved.length / max(state.length, 1e-300)
+    )
+
+
+def _sample_step(objective: Objective, rows: Rows) -> int | None:
+    """Return which rows, every so many-th, have a Hessian that serves for that of all.
+
+    None where the Hessian of all costs too little, or the rows are too few.
+    """
+    size, costs = rows.layout.size, pass_costs(rows)
+    if objective.loss.self_concordance == 0.0 or objective.loss.outputs > 1 or rows.layout.sparse:
+        return None
+    wanted = _ROWS_A_COEFFICIENT if size >= MANY else _SAMPLED_A_COEFFICIENT
+    step = min(len(rows) // (wanted * size), _SAMPLED_SHARE)
+    return step if step >= _FEWEST_SHARE and costs.expansion - 1.2 * costs.gradient > _LEAST_SAVED else None
+
+
+def _of_a_sample(
+    objective: Objective, rows: Rows, sample: Rows, parameters: Floats, known: tuple[float, Floats], passes: int
+) -> NewtonState:
+    """Return the state at a point whose value and gradient are known, by the Hessian of a sample there.
+
+    Raises NotPositiveDefinite.
+    """
+    expansion = objective.expand(sample, parameters)._replace(value=known[0], gradient=known[1])
+    share = sample.total_weight / rows.total_weight
+    factor = factorise(expansion.hessian, 0.0)
+    return NewtonState(parameters, expansion, factor, passes, parameters, sample=sample, share=share)
 
 
 def _factored(parameters: Floats, expansion: Expansion, passes: int) -> NewtonState:

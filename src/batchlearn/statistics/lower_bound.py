@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.rows import Chunk, Rows
-from batchlearn.kernels.design import Floats, linear_predictor, squared
+from batchlearn.kernels.design import Floats, squared
 from batchlearn.kernels.rounding import UNDERFLOW
+from batchlearn.kernels.sums import summed_predictors
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
@@ -37,7 +38,7 @@ class _LargestTotal:
     combine: ClassVar[tuple[Any, ...]] = (np.maximum,)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[float]:  # noqa: ARG002 - the protocol of a statistic
-        forms = linear_predictor(chunk.layout, squared(chunk.block), self.square)
+        forms = summed_predictors(chunk.layout, squared(chunk.block), self.square)
         return (float(forms[chunk.weight > 0].max(initial=0.0)),)
 
 

@@ -56,14 +56,6 @@ class Noise:
         """
         return 0.5 * self.trace / max(self.rows, 1)
 
-    def critical_batch_at(self, excess: float) -> float:
-        """Return the critical batch size where the loss is `excess` > 0 above the optimum.
-
-        In the metric of the Hessian G' H^-1 G is twice the excess loss near the optimum, and tr(H^-1 Sigma) hardly
-        changes: the nearer the target, the larger the batch that is worth its rows.
-        """
-        return 0.5 * self.trace / excess
-
 
 @dataclass(frozen=True)
 class NoiseTotal:

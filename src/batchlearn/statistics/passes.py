@@ -1,6 +1,6 @@
 """One compiled pass over a chunk: predictors, what the loss says of each row, and the sums of it, tile by tile.
 
-Losses that are not compiled, several outputs and sparse columns go through their NumPy functions instead.
+Losses that are not compiled, several outputs and Gram matrices of sparse columns go through NumPy functions instead.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def compiled_pass(  # noqa: PLR0913 - what is wanted, by name
     `sizes` (d,): of the parameters, or larger; `squares` (d,): u.
     """
     layout, kind = chunk.layout, _COMPILED.get(type(loss))
-    if kind is None or layout.sparse:
+    if kind is None or (gram and layout.sparse):
         return None
     # The pairs of many small groups cost most, and are fewer in bundles.
     alone = gram and all(one is None for one in (sizes, direction, squares, length)) and not centre

@@ -278,8 +278,10 @@ def _nearest(path: Path) -> str:
         names = os.listdir(path.parent)
     except OSError:
         return ": check the path"
-    close = difflib.get_close_matches(path.name, names, n=1)
-    return f"; did you mean {quoted(str(path.parent / close[0]))}?" if close else ": check the path"
+    # By the names without their endings: two files of Parquet are not near each other for that.
+    stems = {Path(name).stem: name for name in sorted(names)}
+    close = difflib.get_close_matches(path.stem, stems, n=1, cutoff=0.75)
+    return f"; did you mean {quoted(str(path.parent / stems[close[0]]))}?" if close else ": check the path"
 
 
 def _short_name(path: Path) -> str:

@@ -94,7 +94,7 @@ class ReadingRules:
     null: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Texts that mean a missing value in text files, besides blank ones: NA,. Repeatable.",
+            "help": "Texts that mean a missing value in text files, besides blank ones: NA,none. Repeatable.",
             "example": ("NA",),
         },
     )

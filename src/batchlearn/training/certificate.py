@@ -227,12 +227,14 @@ def certify(
     """Bound how far `parameters` (d,) are from the optimum of the objective over all rows.
 
     Reads the rows three times (curvature, rounding, leverages); twice where there are too many coefficients for a
-    factor; not at all where what was read at the point already is enough: the Hessian at an anchor near by, from below,
-    and the leverage bound. `factored`: the curvature, where it was read from these rows at these parameters already.
+    factor; not at all, or once, where what was read at the point already is enough: the Hessian at an anchor near by,
+    from below, and the leverage bound. `factored`: the curvature, where it was read from these rows at these parameters
+    already.
     """
     units = units or Units.plain(rows.layout.size)
     if anchored is not None:
-        proof = _certify_anchored(_CertifiedPoint(objective, rows, parameters, anchored.near, units), anchored)
+        near = anchored.near or objective.near(rows, parameters, anchored.anchor, anchored.factor.diagonal)
+        proof = _certify_anchored(_CertifiedPoint(objective, rows, parameters, near, units), near, anchored)
         if proof is not None:
             return proof
     with np.errstate(over="ignore", invalid="ignore"):
@@ -271,9 +273,11 @@ def not_certified(rows: Rows, reason: Note, floor: float | None = None, method: 
     return Certificate(Proved.NOT_CERTIFIED, reason, method, None, None, None, floor, len(rows), rows.fingerprint)
 
 
-def _certify_anchored(point: _CertifiedPoint, anchored: AnchoredPoint) -> Certification | None:
-    """Certify from the Hessian at an anchor: H >= e^-drift H_anchor, row by row; None where it is not near enough."""
-    near = anchored.near
+def _certify_anchored(point: _CertifiedPoint, near: NearPoint, anchored: AnchoredPoint) -> Certification | None:
+    """Certify from the Hessian at an anchor: H >= e^-drift H_anchor, row by row; None where it is not near enough.
+
+    And where that is of some of the rows, H_anchor >= share times theirs, for they are among the rows of all.
+    """
     expansion = Expansion(near.value, near.gradient, anchored.hessian, near.kappa)
     if not np.all(np.isfinite(near.error)):
         return None
@@ -284,7 +288,8 @@ def _certify_anchored(point: _CertifiedPoint, anchored: AnchoredPoint) -> Certif
     looseness = -math.expm1(math.log1p(-factor.looseness) - near.drift) * (1.0 + 1e-12)
     if not looseness < 0.5:
         return None
-    factor = replace(factor, looseness=looseness)
+    share = anchored.share * (1.0 - 1e-12)
+    factor = replace(factor, looseness=1.0 - (1.0 - looseness) * share)
     proof = _certify_factored(point, expansion._replace(kappa=min(near.kappa, factor.longest(near.spread))), factor)
     return proof if proof.certificate.certified else None
 
@@ -313,8 +318,8 @@ def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Fact
             reached = bounds(decrement, kappa, constant)
             if reached is not None:
                 leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
-        mean = leverage.loss / rows.total_weight, leverage.square / rows.total_weight
-        leave_one_out, prediction = mean, leverage.response
+        mean, square = (float(total / rows.total_weight) for total in (leverage.loss, leverage.square))
+        leave_one_out, prediction = (mean, square), leverage.response
         reached = bounds(decrement, kappa, constant)
         if not leverage.margin > 0.0:
             crossing = not_certified(rows, Note(Code.MAY_CROSS_THRESHOLD), None, method)

@@ -24,6 +24,7 @@ from batchlearn.models.shapes import Shape, shapes
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.readings import ColumnUse
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.roles import Fading
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.optimise import Status, Step
 from batchlearn.training.recipe import Recipe, installed_version
@@ -55,6 +56,7 @@ class Fit:
         notes: What is worth saying, each with a code and values; as text a sentence.
         condition: Which rows were read, as text; None where all were.
         where: What of the condition rows of any time can meet, as text; None where nothing is.
+        fading: How much less older rows counted; None where rows of all ages counted alike.
         class_weights: What each class counted, in order; None where all count once.
         dispersion: That the standard errors carry: 1 for classes; None where there are none.
         summary: What was found out about the data on the way.
@@ -88,6 +90,7 @@ class Fit:
     notes: tuple[Note, ...]
     condition: str | None = None
     where: str | None = None  # what of the condition rows of any time can meet
+    fading: Fading | None = None
     class_weights: tuple[float, ...] | None = None  # what each class counted in the objective, in order
     dispersion: float | None = None  # that the standard errors carry: 1 for classes; None where there is no factor
     summary: DataSummary | None = None  # what it found out about the data on the way
@@ -181,6 +184,7 @@ class Fit:
             "recipe": self.recipe.to_json(),
             "condition": self.condition,
             "where": self.where,
+            "fading": None if self.fading is None else vars(self.fading),
             "trace": [step._asdict() for step in self.trace],
         }
 

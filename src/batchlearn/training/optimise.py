@@ -234,10 +234,8 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
             anchored, factored = known.anchored if problem.quick else None, known.factored
             # Rows that repeat each other, read as one, add up to other bits.
             factored = factored if way.rows is rows else None
-            if problem.quick and factored is not None:
-                # A point is near itself: one reading says what a certificate from an anchor's Hessian needs.
-                near = objective.near(rows, parameters, parameters, factored.factor.diagonal)
-                anchored = AnchoredPoint(near, factored.expansion.hessian, factored.factor)
+            if problem.quick and factored is not None:  # a point is near itself
+                anchored = AnchoredPoint(None, factored.expansion.hessian, factored.factor, parameters)
             proof = certify(objective, rows, parameters, problem.units, anchored, factored)
             status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.

@@ -290,8 +290,8 @@ def progressive(
 ) -> Floats:
     """Return each row's linear predictor made before its label was used, (rows,) or (outputs, rows), rows as stored.
 
-    With a delay, the label of row t is learned from just before row t + delay + 1 is predicted. What it is worth says
-    `evaluation.progressive`. Raises UsageError for a regime or a solver that looks at more than the rows before.
+    With a delay, the label of row t is learned from just before row t + delay + 1 is predicted. Raises UsageError for
+    a regime or a solver that looks at more than the rows before.
     """
     solver = solver or default_solver(objective, rows, regime)
     if regime.shows is not RowsAtOnce.ONE or not learns_from_single_rows(solver):

@@ -335,6 +335,7 @@ def _assemble(
         notes=notes,
         condition=None if work.table.condition is None else str(work.table.condition),
         where=None if where is None else str(where),
+        fading=work.table.fading,
         class_weights=None if fitted.class_weights is None else tuple(map(float, fitted.class_weights)),
         dispersion=dispersion,
         summary=summary,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -20,15 +19,8 @@ MOST_PASSES = 3
 _SHORT = 0.5
 
 
-class Refinement(NamedTuple):
-    """Where readings of all rows came to, and how many there were."""
-
-    reached: UpdateResult
-    passes: int
-
-
-def refine(update: Update, start: UpdateResult, rows: Rows, most: int = MOST_PASSES) -> Refinement:
-    """Read all rows until the update is certified, at most `most` times.
+def refine(update: Update, start: UpdateResult, rows: Rows, most: int = MOST_PASSES) -> tuple[UpdateResult, int]:
+    """Read all rows until the update is certified, at most `most` times; return where that came to, and how often.
 
     DataError where `rows` are not the old rows and the new ones: their weights do not add up.
     """
@@ -48,7 +40,7 @@ def refine(update: Update, start: UpdateResult, rows: Rows, most: int = MOST_PAS
             break
         step = update.shortened(-factor.solve(gradient), _SHORT)
         reached = reached._replace(parameters=reached.parameters + step)
-    return Refinement(reached, passes)
+    return reached, passes
 
 
 def _read_at(update: Update, before: UpdateResult, rows: Rows) -> UpdateResult:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rounding import Rounding, RoundingTotal
 from batchlearn.statistics.totals import Hessian, HessianTotal
 from batchlearn.statistics.updates import Scatter, ScatterTotal, totals_together
+from batchlearn.training.optimise import Optimum
 from batchlearn.updating.domain import Domain, DomainParts, DomainTotal
 from batchlearn.updating.third_order import ThirdTotal, worth_keeping
 
@@ -93,30 +94,7 @@ class SufficientStatistics:
         return replace(self, totals=scaled)
 
 
-class Factored(Protocol):
-    """What `collect_statistics` needs of a fit: the factor of the mean Hessian, with the penalty, at the parameters."""
-
-    @property
-    def factor(self) -> Factor | None:
-        """The factor, None where there are too many coefficients."""
-        ...
-
-
-class FittedOptimum(Protocol):
-    """A fit as `collect_statistics` sees it (`training.optimise.Optimum`)."""
-
-    @property
-    def parameters(self) -> Floats:
-        """The parameters, (d,)."""
-        ...
-
-    @property
-    def certification(self) -> Factored:
-        """What was proved about them."""
-        ...
-
-
-def collect_statistics(objective: Objective, rows: Rows, optimum: FittedOptimum) -> SufficientStatistics:
+def collect_statistics(objective: Objective, rows: Rows, optimum: Optimum) -> SufficientStatistics:
     """Return what a version keeps of its rows, reading them twice.
 
     CertificateError where the objective has no factored Hessian, more than one output, or a loss with a number of its

@@ -174,3 +174,34 @@ def test_a_project_of_other_rows_and_recipe_is_noted(
     assert code == 0
     (note,) = (note for note in one_object(out)["noted"] if note["code"] == Code.PROJECT_DIFFERS)
     assert note["values"]["differ"] == ["files", "drop", "alpha"]
+
+
+def test_a_gate_is_named_and_what_it_said_is_on_the_ledger(
+    run: Run, here: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--windows", "6d", "--policies", "every 6d; every 12d", "--json")
+    code, out, _ = run(*BACKTEST, *flags)
+    free = one_object(out)
+    assert (code, free["gate"]) == (0, None)
+    assert all(one["promotions"] == one["retrains"] and one["rejections"] == 0 for one in free["policies"])
+    code, out, _ = run(*BACKTEST, "--gate", "non-inferiority 0.05", *flags)
+    judged = one_object(out)
+    assert (code, judged["gate"]["mode"], judged["gate"]["margin"]) == (0, "non-inferiority", 0.05)
+    for one in judged["policies"]:
+        assert one["promotions"] + one["rejections"] + one["undecided"] == one["retrains"] > one["promotions"] > 0
+        trained = [line for line in one["ledger"][1:] if line["decision"] == "retrain"]
+        assert sum(line["gate"]["verdict"] == "promote" for line in trained) == one["promotions"]
+        assert all((line["live"] is None) == (line["gate"]["verdict"] != "promote") for line in trained)
+        assert sum(len(line["alarms"]) for line in trained) == one["alarms"]
+    project = make_project(here / "shop", f'{SETTINGS_TEXT}\n[gate]\nmode = "anytime"\nshare = 0.4\n')
+    monkeypatch.chdir(project)
+    data = str(rows / "stream.parquet")
+    code, out, _ = run("backtest", data, *BACKTEST[2:], "--gate", "project", *flags)
+    assert (code, one_object(out)["gate"]["mode"]) == (0, "anytime")
+
+
+@pytest.mark.parametrize("gate", ["sometimes", "superiority 0.1", "non-inferiority", "", "non-inferiority x"])
+def test_what_is_no_gate_is_refused(run: Run, rows: Path, gate: str) -> None:
+    assert rows.exists()
+    code, out, _ = run(*BACKTEST, "--gate", gate, "--json")
+    assert (code, one_object(out)["error"]["code"][:5]) == (2, "gate-")

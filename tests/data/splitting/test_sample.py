@@ -14,7 +14,7 @@ from batchlearn.data.build import build_rows, profile_parts
 from batchlearn.data.encoding_fit import EncodingRules, fit_encoding
 from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.sample import take
-from batchlearn.data.split import choose_rows, with_lots
+from batchlearn.data.split import drawn, with_lots
 from batchlearn.tables.table import Table, read
 
 
@@ -59,7 +59,7 @@ def rows_of(table: Table, ledger: Ledger, mask: Any) -> Any:
 
 def test_the_rows_taken_are_those_of_the_mask(table: Table) -> None:
     ledger = lotted(table)
-    entries = choose_rows(ledger, ledger.used, 200, 1)
+    entries = drawn(ledger, ledger.used, 1, 200)
     (taken, cut), read_rows = drained(take(table, ledger, entries))
     assert read_rows == len(ledger.used)
     assert cut.counts.used == cut.counts.read == 200
@@ -86,7 +86,7 @@ def test_the_rows_taken_are_those_of_the_mask(table: Table) -> None:
 
 def test_what_was_taken_can_be_split_again(table: Table) -> None:
     ledger = lotted(table)
-    entries = choose_rows(ledger, ledger.used, 200, 1)
+    entries = drawn(ledger, ledger.used, 1, 200)
     (taken, cut), _ = drained(take(table, ledger, entries))
     first = np.arange(200) < 50
     rows, _ = rows_of(taken, cut, first)

@@ -12,7 +12,6 @@ from batchlearn.data.ledger import Ledger, read_ledger
 from batchlearn.data.split import (
     Split,
     SplitKind,
-    choose_rows,
     drawn,
     groups_on_both_sides,
     hold_out,
@@ -224,7 +223,7 @@ def test_rows_in_another_order_are_split_in_the_same_way(kind: SplitKind, seed: 
     assert first.late is not None
     assert other.late is not None
     assert np.array_equal(first.late[order], other.late)
-    chosen = [choose_rows(ledger, ledger.used, 100, seed) for ledger in ledgers]
+    chosen = [drawn(ledger, ledger.used, seed, 100) for ledger in ledgers]
     assert [columns["x"][k] for k in chosen[0]] == [columns["x"][order[k]] for k in chosen[1]]
     found = [stretches(ledger, ledger.used, 5, seed) for ledger in ledgers]
     places = [np.full(600, -1), np.full(600, -1)]
@@ -241,8 +240,8 @@ def test_rows_drawn_are_all_and_any() -> None:
     part = np.random.default_rng(0).random(600) < 0.5
     entries = drawn(ledger, part, 7)
     assert np.array_equal(np.sort(entries), np.flatnonzero(part))
-    assert np.array_equal(choose_rows(ledger, part, 100, 7), entries[:100])
-    assert not np.array_equal(choose_rows(ledger, part, 100, 8), entries[:100])
+    assert np.array_equal(drawn(ledger, part, 7, 100), entries[:100])
+    assert not np.array_equal(drawn(ledger, part, 8, 100), entries[:100])
     assert 250 < np.mean(entries[:100]) < 350
     # Every row is held out as often as any other.
     late = np.zeros(600)

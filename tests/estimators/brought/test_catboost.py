@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pyarrow.parquet import write_table
 from tests.estimators.brought.made import small
 from tests.retraining.made import orders
+from tests.test_imports import loaded_by, within
 
 import batchlearn as bl
 from batchlearn.formatting.notes import Code
@@ -184,6 +186,15 @@ def test_catboost_is_kept_in_its_own_format_to_the_last_bit(
     loaded = bl.load(folder).predict(small()).response
     assert np.array_equal(loaded, said[:, 1] if target == "two" else said)
     assert np.array_equal(loaded, fit.model.predict(small()).response)
+
+
+def test_trees_of_catboost_predict_without_what_trains(tmp_path: Path) -> None:
+    folder = fitted("Regressor", "number").save(tmp_path / "model")
+    write_table(small(), tmp_path / "rows.parquet")
+    loaded = loaded_by(f"import batchlearn as bl; bl.load({str(folder)!r}).predict({str(tmp_path / 'rows.parquet')!r})")
+    assert "catboost" in loaded
+    ours = tuple(f"batchlearn.{name}" for name in ("estimators", "retraining", "solvers", "statistics", "training"))
+    assert within(loaded, (*ours, "sklearn")) == []
 
 
 def test_what_json_does_not_hold_to_the_bit_is_not_kept(tmp_path: Path) -> None:

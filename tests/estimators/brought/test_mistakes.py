@@ -139,8 +139,9 @@ def test_what_an_estimator_does_wrong_is_a_fault_of_data(name: str, code: str, s
 )
 def test_a_file_that_cannot_be_imported_says_why(text: str, said: str, here: Path) -> None:
     (here / "odd_models.py").write_text(text)
-    _, code, message = refused("odd_models.py:build")
-    assert code in ("learner-module-missing", "learner-failed")
+    exit_code, code, message = refused("odd_models.py:build")
+    assert exit_code == 2
+    assert code in ("learner-module-missing", "learner-not-imported")
     assert said in message
     assert "odd_models" not in sys.modules
 

@@ -23,6 +23,7 @@ from batchlearn.report.retraining.brief import show_backtest
 from batchlearn.report.terminal import printed
 from batchlearn.report.values import shown
 from batchlearn.retraining.policies.text import parse_policies
+from batchlearn.retraining.verdict import Gate
 
 QUESTIONS = (
     "How often should this be retrained?",
@@ -31,7 +32,7 @@ QUESTIONS = (
     "Would online do?",
     "What could have been won at best?",
 )
-POLICIES = "never; every 6d; every 6d with start=warm; every 6d with regime=1; every 6d with rows=new; decay 0.05"
+POLICIES = "never; every 6d; every 6d with start=warm; every 6d with start=online; every 6d with rows=new; decay 0.05"
 
 
 @cache
@@ -72,6 +73,8 @@ def test_a_page_has_every_section_and_answers_with_its_figures() -> None:
         "Freshness",
         "the oracle's frontier",
         "every 6d with rows=new (depends on its path)",
+        "every 6d with start=online (depends on its path)",
+        "Going on row by row (every 6d with start=online) loses",
         "No price was given",
         "On the windows that had no say in the choice it loses",
         f"Baselines on the same rows: never: log loss {shown(never.loss)}, error rate {never.error:.3f}; every window:",
@@ -154,3 +157,20 @@ def written(result: Backtest) -> str:
     document = Document()
     show_backtest(document, result)
     return printed(document)
+
+
+def test_verdicts_of_a_gate_are_on_the_page_and_in_the_terminal() -> None:
+    plan = BacktestPlan(windows="6d", gate=Gate("non-inferiority", margin=0.05))
+    found = finish(iter_backtest(opened(stream(80, turns=(40,))), parse_policies("every 6d"), RECIPE, plan, threads=1))
+    (one,), text = found.policies, Reading(page(found)).text
+    assert 0 < len(one.run.models) - 1 < one.retrains
+    assert "went live" in text
+    for column in ("sent back", "undecided", "alarms"):
+        assert column in text
+        assert column not in Reading(page(turned())).text
+    assert "retrain, live" in text
+    assert "retrain, not live" in text
+    sent_back = next(each for each in one.run.decisions if each.judged is not None and each.live is None)
+    assert sent_back.judged is not None
+    assert sent_back.judged.verdict.sentence[:60] in text
+    assert "live" in written(found)

@@ -20,7 +20,7 @@ from batchlearn.retraining.cycle.arrived import ArrivedEvidence
 from batchlearn.retraining.cycle.events import Bracketed, Trained
 from batchlearn.retraining.cycle.state import CycleClock, KnownRows, Plan
 from batchlearn.retraining.gate import Gate
-from batchlearn.retraining.policies import Decision, EveryRows, Never, Policy, Situation, Span
+from batchlearn.retraining.policies import Decision, EveryRows, Never, Policy, Situation
 from batchlearn.retraining.policies.text import parse_policy
 from batchlearn.retraining.project import open_project, parse_settings
 from batchlearn.retraining.sources.label_times import parse_instant
@@ -177,9 +177,9 @@ def test_what_a_policy_says_of_the_retrain_goes_before_the_plan() -> None:
     starts = [event.start for found in (first, second) for event in found if isinstance(event, Trained)]
     assert starts == ["scratch", "warm"]
     assert history.trained[1][1].fit.rows.used == 60 * 9  # twelve days, of which three have no label yet
-    new = plan.doing(parse_policy("never with rows=new").decide(Situation(9.0, 4.0, 0, False)).action, 4.0, 9.0, False)
-    assert new.window == Span(5.0)
-    assert plan.doing(None, 4.0, 9.0, False) is plan
+    new = plan.doing(parse_policy("never with rows=new").decide(Situation(9.0, 4.0, 0, False)).action, 4.0)
+    assert (new.window, new.since) == (None, 4.0)
+    assert plan.doing(None, 4.0) is plan
 
 
 def test_a_project_says_its_policy_as_text(tmp_path: Path) -> None:

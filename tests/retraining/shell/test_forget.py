@@ -15,6 +15,7 @@ from batchlearn.artifacts.disk import LOCAL_DISK, Disk
 from batchlearn.artifacts.store import FolderStore
 from batchlearn.errors import CertificateError, DataError, IntegrityError, RegistryError
 from batchlearn.formatting.notes import recorded
+from batchlearn.progress import finish
 from batchlearn.registry.ledger import FORGET, events, record_event
 from batchlearn.registry.loading import load_champion
 from batchlearn.registry.promotions import promotions
@@ -43,13 +44,7 @@ def forget(root: Path, where: str = WHERE, disk: Disk = LOCAL_DISK) -> Forgotten
     given = context(root, day(20), disk)
     past = [event.content["where"] for event in events(given.project.store) if event.content["kind"] == FORGET]
     given = replace(given, source=open_source(given.project, past))
-    steps = forget_rows(given, where, "asked for")
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Forgotten = end.value
-            return found
+    return finish(forget_rows(given, where, "asked for"))
 
 
 def test_the_model_is_that_of_the_other_rows_to_the_last_bit(root: Path) -> None:

@@ -27,6 +27,7 @@ from batchlearn.errors import BatchlearnError
 from batchlearn.estimators import LinearClassifier, LinearRegressor
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
+from batchlearn.progress import finish
 from batchlearn.statistics.objective import Objective
 from batchlearn.tables.table import read
 from batchlearn.training.certificate import Certificate
@@ -203,13 +204,7 @@ def judge_table(number: int, seed: int) -> list[Verdict]:
 
 def _drained(table: Any, fit: Fit) -> MemoryRows:
     ledger = read_ledger(table, fit.model.target)
-    steps = build_rows(table, ledger, fit.model.encoding, ledger.used, 1)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            rows: MemoryRows = end.value
-            return rows
+    return finish(build_rows(table, ledger, fit.model.encoding, ledger.used, 1))
 
 
 def _encoded(rows: MemoryRows, fit: Fit, columns: dict[str, Any]) -> list[list[Any]]:

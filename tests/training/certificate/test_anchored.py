@@ -60,7 +60,7 @@ def test_the_bounds_hold_and_need_the_drift(name: str, serving: str) -> None:
             assert lowered.min() >= -1e-12 * np.abs(hessian).max()
             needed += np.linalg.eigvalsh(here.hessian - hessian).min() < 0.0
             proof = certify(
-                objective, rows, point, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0))
+                objective, rows, point, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0), anchor)
             ).certificate
             whole = certify(objective, rows, point).certificate
             assert proof.certified
@@ -85,7 +85,9 @@ def test_an_anchor_too_far_away_is_left_for_the_hessian_of_the_point() -> None:
     hessian = objective.expand(rows, anchor).hessian
     near = objective.near(rows, optimum, anchor, factorise(hessian, 0.0).diagonal)
     assert near.drift > 1.0
-    found = certify(objective, rows, optimum, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0))).certificate
+    found = certify(
+        objective, rows, optimum, None, AnchoredPoint(near, hessian, factorise(hessian, 0.0), anchor)
+    ).certificate
     assert found == certify(objective, rows, optimum).certificate
 
 
@@ -123,3 +125,32 @@ def test_where_leverages_cost_too_much_one_more_reading_certifies(monkeypatch: p
     assert found.status is Status.TOLERANCE
     best = optimise(posed_with(LossWithin(1e-14)), None, LimitedMemory())
     assert found.value - best.value <= (found.certification.certificate.loss_bound or -1.0) + 1e-15
+
+
+def test_the_hessian_of_some_rows_is_a_bound_by_their_share_alone() -> None:
+    needed = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(1200, 3))
+        X[::4] *= 4.0  # rows of a sample of every fourth say more than the others
+        label = (rng.random(1200) < 1.0 / (1.0 + np.exp(-X @ rng.normal(size=3)))).astype(np.float64)
+        rows = dense_rows(X, label)
+        objective = Objective(LOSSES["logistic"], ridge(rows.layout, 1e-5))
+        best = optimise(Problem(objective, rows, LossWithin(1e-13), Units.plain(4), list("abcd"))).parameters
+        point = best + 1e-4 * rng.normal(size=4)
+        sample = rows.thin(4)
+        share = sample.total_weight / rows.total_weight
+        hessian = objective.expand(sample, point).hessian
+        factor = factorise(hessian, 0.0)
+        near = objective.near(rows, point, point, factor.diagonal)
+        proof = certify(objective, rows, point, None, AnchoredPoint(near, hessian, factor, point, share)).certificate
+        wrong = certify(objective, rows, point, None, AnchoredPoint(near, hessian, factor, point)).certificate
+        distance, here = point - best, objective.expand(rows, point).hessian
+        gap = float(0.5 * distance @ here @ distance)
+        assert proof.method == certificates.BOUNDED
+        assert (proof.loss_bound or 0.0) >= 0.99 * gap > 0.0
+        assert (proof.radius or 0.0) >= 0.999 * np.sqrt(distance @ here @ distance)
+        assert (proof.coefficient_bound or 0.0) >= np.abs(distance).max() * (1.0 - 1e-9)
+        assert (proof.loss_bound or 0.0) <= 1.5 * gap / share**1.5
+        needed += (wrong.loss_bound or 0.0) < 0.99 * gap
+    assert needed >= 10, "no bound needs the share"

@@ -28,11 +28,12 @@ from batchlearn.cli.options import (
     open_for,
 )
 from batchlearn.cli.predict.scored import Writer, check_output, writing
-from batchlearn.cli.progress import Report, RowProgress, progress
+from batchlearn.cli.progress import progress
 from batchlearn.errors import DataError
 from batchlearn.formatting.numbers import count, percent, rounded_up
 from batchlearn.models.encoded import EncodedModel, scoring_remarks
 from batchlearn.models.model import Predictions
+from batchlearn.progress import Progress
 from batchlearn.report.document import Document
 from batchlearn.report.terms.columns import lines_sentence
 from batchlearn.tables.columns import Kind, empty
@@ -112,7 +113,7 @@ class Tally:
 
 
 def write_predictions(
-    model: EncodedModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Report], None]
+    model: EncodedModel, table: Table, bounds: bool, writer: Writer, report: Callable[[Progress], None]
 ) -> Tally:
     """Write a prediction for each row of the table; memory does not grow with it."""
     tally = Tally()
@@ -129,7 +130,7 @@ def write_predictions(
         tally.pooled.update({name: number for name, number in model.encoding.count_pooled(batch).items() if number})
         if predictions.bound is not None:
             tally.largest_bound = max(tally.largest_bound or 0.0, float(np.max(predictions.bound)))
-        report(RowProgress("predicting", batch.num_rows))
+        report(Progress("predicting", batch.num_rows))
     tally.rows_read, tally.unreadable = scan.rows_read, scan.unreadable
     return tally
 

@@ -53,7 +53,18 @@ def export(  # noqa: PLR0913 - each argument is a flag
     if (to != "sql" and (table != "rows" or keep)) or (to == "mlflow" and check is not None):
         raise UsageError("--table and --keep belong to --to sql, --check to onnx and sql.", code="option-unknown")
     target, stored = Path(output), read_model(model)
-    _check_free(target, force, to)
+    if not target.parent.is_dir():
+        raise UsageError(
+            f"There is no folder {quoted(target.parent)} for the export; make it first, or write elsewhere.",
+            code="output-folder-missing",
+        )
+    ours = (target / MLMODEL).is_file() if to == "mlflow" else target.is_file()
+    if os.path.lexists(target) and not (force and ours):
+        raise UsageError(
+            f"{quoted(target)} exists already and is not overwritten; choose another name, or replace an export of the "
+            "same kind with --force.",
+            code="output-exists",
+        )
     checked: dict[str, Any] | None = None
     if to == "mlflow":
         files = mlflow_files(Path(model), stored.model, stored.identity)
@@ -83,22 +94,6 @@ def export(  # noqa: PLR0913 - each argument is a flag
             whole.replace(target)
     record = {"format_version": FORMAT_VERSION, "model": model, "to": to, "output": output, "check": checked}
     return CommandResult(record, _show(record))
-
-
-def _check_free(target: Path, force: bool, to: str) -> None:
-    """Refuse what would make writing fail after the work, or replace what no export of this kind is: UsageError."""
-    if not target.parent.is_dir():
-        raise UsageError(
-            f"There is no folder {quoted(target.parent)} for the export; make it first, or write elsewhere.",
-            code="output-folder-missing",
-        )
-    ours = (target / MLMODEL).is_file() if to == "mlflow" else target.is_file()
-    if os.path.lexists(target) and not (force and ours):
-        raise UsageError(
-            f"{quoted(target)} exists already and is not overwritten; choose another name, or replace an export of the "
-            "same kind with --force.",
-            code="output-exists",
-        )
 
 
 def _show(record: dict[str, Any]) -> Document:

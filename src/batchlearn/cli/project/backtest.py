@@ -40,10 +40,12 @@ from batchlearn.report.retraining.brief import show_backtest
 from batchlearn.retraining.policies.text import parse_policies
 from batchlearn.retraining.project import SAID_ELSEWHERE, Project, open_project, replace_settings, with_policy
 from batchlearn.retraining.sources.project_source import open_source
+from batchlearn.retraining.verdict import Gate
 from batchlearn.tables.files import Files
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("backtests")
+_PROJECT = "project"
 
 
 @Parameter(name="*")
@@ -67,6 +69,13 @@ class ReplayOptions:
         Parameter(help="Prices in one unit: retrain=500,hour=2,loss=0.01; an hour is one of staleness."),
     ] = None
     hold_out: Annotated[float, Parameter(help="Share of the windows, the last, that judge the choice.")] = 0.0
+    gate: Annotated[
+        str | None,
+        Parameter(
+            help='What a model has to pass to go live: superiority, "non-inferiority 0.01", anytime, or project, that '
+            "of the current folder's project. All go live unless given."
+        ),
+    ] = None
     write: Annotated[
         Flag, Parameter(help="Put the recommended policy into the batchlearn.toml of the current folder's project.")
     ] = False
@@ -112,7 +121,10 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
     """
     destination = PageFolder(_FOLDER, run.output, target, run.force)
     destination.check()
+    replayed = open_project() if options.write or options.gate == _PROJECT else None
     plan = BacktestPlan(
+        gate=_gate(options.gate, replayed),
+        share=replayed.settings.gate.share if replayed is not None and options.gate == _PROJECT else 0.2,
         windows=int(options.windows) if options.windows.strip().isdecimal() else options.windows,
         start=options.first,
         arrivals=Arrivals(labels.labelled, options.landed, labels.wait),
@@ -123,7 +135,7 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
         seed=run.seed,
     )
     policies = () if options.policies is None else parse_policies(options.policies)
-    project = open_project() if options.write else None
+    project = replayed if options.write else None
     if project is not None and (project.settings.source.target, project.settings.source.time) != (target, roles.time):
         raise UsageError(
             f"--write puts the policy into {project.root / SETTINGS}, which predicts "
@@ -156,6 +168,22 @@ def backtest(  # noqa: PLR0913 - each argument is a group of flags
         document.line(f"{result.recommendation.policy} is the policy of {record['written']} now.")
 
     return CommandResult(record, document)
+
+
+def _gate(text: str | None, project: Project | None) -> Gate | None:
+    """Return the gate that a text names: a mode with its margin, or that of a project. UsageError where it does not."""
+    if text is None:
+        return None
+    if text == _PROJECT and project is not None:
+        return project.gate
+    try:
+        mode, *margin = text.split()
+        return Gate(mode, margin=float(*margin) if margin else None)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as problem:
+        raise UsageError(
+            f'{quoted(text)} is no gate; write superiority, "non-inferiority 0.01", anytime or project.',
+            code="gate-setting",
+        ) from problem
 
 
 def _differences(

@@ -187,7 +187,8 @@ def _policy_lines(policy: PolicyOptions) -> list[str]:
         _entry("clock", None, "data", "by which a period is counted: data, or wall"),
         _entry("rows", policy.after_rows, _ROWS, 'with when = "rows"'),
         _entry("window", None, "365d", "train on the rows seen so recently; all unless given"),
-        _entry("start", "scratch", "", "scratch, warm, fine-tune or update"),
+        _entry("half_life", None, "30d", "rows count half at this age; alike unless given"),
+        _entry("start", "scratch", "", "scratch, warm, fine-tune, online or update"),
         _entry("fallback", None, False, "stop where the start is refused; else the next dearer one is taken"),
     ]
 

@@ -75,7 +75,12 @@ def promote(
     at, by = moment(), who(ledger.by)
     live = None if stands is None else stands.version
     if decline:
-        _refuse_again(history, live, number)
+        decided = choices(history)
+        if decided and (decided[-1].chosen, decided[-1].instead_of) == (live, number):
+            last = decided[-1]
+            raise UsageError(
+                f"Version {number} was declined already, by {last.by} at {last.at}.", code="already-declined"
+            )
         return _declined(number, record_refusal(store, at, by, ledger.why, number, live))
     if not passed and not (force and ledger.why):
         raise UsageError(
@@ -143,14 +148,6 @@ def _passed(turn: Record | None, stands: Promotion | None) -> bool:
     if turn is None or turn.content["gate"]["verdict"] != "promote":
         return False
     return bool(turn.content["judged_against"] == (None if stands is None else stands.generation))
-
-
-def _refuse_again(history: Sequence[Record], live: int | None, number: int) -> None:
-    """Refuse to decline what was declined before with nothing else decided since: it would count twice."""
-    decided = choices(history)
-    if decided and (decided[-1].chosen, decided[-1].instead_of) == (live, number):
-        last = decided[-1]
-        raise UsageError(f"Version {number} was declined already, by {last.by} at {last.at}.", code="already-declined")
 
 
 def _not_passed(number: int, turn: Record | None, stands: Promotion | None) -> str:

@@ -173,8 +173,11 @@ def _sparse_part(sparse: Any, rows: slice) -> Any:
         return sparse[rows]
     # A slice of the array itself would copy its entries.
     first, last = int(sparse.indptr[start]), int(sparse.indptr[stop])
-    parts = sparse.data[first:last], sparse.indices[first:last], sparse.indptr[start : stop + 1] - first
-    return type(sparse)(parts, shape=(stop - start, sparse.shape[1]), copy=False)
+    part = type(sparse)((stop - start, sparse.shape[1]), dtype=sparse.dtype)
+    # Not by the constructor: it copies views of much larger arrays.
+    part.data, part.indices = sparse.data[first:last], sparse.indices[first:last]
+    part.indptr = sparse.indptr[start : stop + 1] - first
+    return part
 
 
 def _stacked(parts: list[Any]) -> Any:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.data.target import Target
-from batchlearn.errors import UsageError, quoted
 from batchlearn.evaluation.metrics.multiclass import brier_of_classes, likeliest_is_right, own_probability
 
 MetricTask = Literal["classes", "multiclass", "number", "count", "amount"]
@@ -240,16 +239,6 @@ def average_precision_curve(positive: Array, negative: Array) -> Array:
     return _ratio(np.sum(positive * precision, axis=1), found[:, -1])
 
 
-def metrics_of(task: MetricTask) -> tuple[Metric, ...]:
-    """Return the metrics of a task, its proper score first; UsageError for another word."""
-    if task not in METRICS:
-        raise UsageError(
-            f"The task given is {quoted(task)}; evaluation knows {', '.join(METRICS)}. Give one of them.",
-            code="unknown-task",
-        )
-    return METRICS[task]
-
-
 def target_metrics(target: Target, offset: Array | None = None) -> tuple[Metric, ...]:
     """Return the metrics of a target, its proper score first: that of amounts depends on the loss and its power.
 
@@ -281,7 +270,7 @@ def _metrics_of_target(target: Target) -> tuple[Metric, ...]:
         return (mean_of("huber_loss", huber_rows(target.threshold)), mean_of("mae", absolute_rows), RMSE)
     if target.power is not None:
         return _amount_metrics("tweedie_deviance", tweedie_rows(target.power))
-    return metrics_of(target.scored_as)
+    return METRICS[target.scored_as]
 
 
 def _amount_metrics(name: str, deviance: LossOfRows) -> tuple[Metric, ...]:
@@ -303,7 +292,7 @@ def losses_under(score: MeanMetric, label: Array, response: Array) -> Array:
 
 def proper_score(task: MetricTask) -> MeanMetric:
     """Return the task's proper score, the metric by which models are compared."""
-    return first_score(metrics_of(task))
+    return first_score(METRICS[task])
 
 
 def row_losses(task: MetricTask, label: Array, response: Array) -> Array:

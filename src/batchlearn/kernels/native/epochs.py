@@ -55,12 +55,8 @@ def learned_rows(
     label: Floats,
     weight: Floats | None,
     offset: Floats | None,
-    sparse_scale: Floats | None = None,
 ) -> Any:
-    """Return rows as compiled loops read them; None where their NumPy twins serve.
-
-    `sparse_scale`: what each column of the sparse part is divided by, where it is not yet.
-    """
+    """Return rows as compiled loops read them; None where their NumPy twins serve."""
     module = native.compiled()
     if module is None:
         return None
@@ -72,12 +68,9 @@ def learned_rows(
     rows = module.LearnedRows(
         stored, given.shift, given.scale, given.intercept, block.codes, levels, label, weight, offset
     )
-    if block.sparse is not None:
-        pointers, indices = block.sparse.indptr, block.sparse.indices
-        if pointers.dtype != indices.dtype:
-            pointers, indices = pointers.astype(np.int64), indices.astype(np.int64)
-        factor = None if sparse_scale is None else 1.0 / sparse_scale
-        rows.set_sparse(pointers, indices, block.sparse.data, layout.sparse, factor)
+    sparse = block.sparse_columns
+    if sparse is not None:
+        rows.set_sparse(*sparse.arrays, layout.sparse, sparse.factor)
     return rows
 
 

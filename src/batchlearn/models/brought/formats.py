@@ -11,12 +11,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from batchlearn.models.brought import LearnerRecord
 
 Library = Literal["lightgbm", "xgboost", "catboost", "skops"]
-PACKAGES = {"lightgbm": "lightgbm", "xgboost": "xgboost", "catboost": "catboost", "skops": "skops"}
+PACKAGES = ("lightgbm", "xgboost", "catboost", "skops")
 
 
 @dataclass(frozen=True)
@@ -47,17 +46,11 @@ class Allowed:
 NOTHING_ALLOWED = Allowed()
 
 
-class Responder(Protocol):
-    """What says something of each row."""
-
-    def respond(self, rows: Any, offset: Floats | None) -> Any:
-        """Return probabilities (rows,) or (rows, K), scores or numbers of rows as `estimator_rows` gives them."""
-        ...
-
-
 @contextmanager
-def foreign_code(whose: str, code: str, advice: str) -> Iterator[None]:
-    """Run code of other people: what it prints goes to standard error, what it raises becomes a DataError with advice.
+def foreign_code(
+    whose: str, code: str, advice: str, refusal: type[DataError] | type[UsageError] = DataError
+) -> Iterator[None]:
+    """Run code of other people: what it prints goes to standard error, what it raises becomes a refusal with advice.
 
     Nobody can name what it may raise: this is the one place that catches everything.
     """
@@ -71,7 +64,7 @@ def foreign_code(whose: str, code: str, advice: str) -> Iterator[None]:
         raise
     except Exception as problem:  # code of other people may raise anything
         said = " ".join(str(problem).split()) or "no message"
-        raise DataError(f"{whose}: {type(problem).__name__}: {quoted(said, 400)}. {advice}", code=code) from problem
+        raise refusal(f"{whose}: {type(problem).__name__}: {quoted(said, 400)}. {advice}", code=code) from problem
     finally:
         sys.stdout = stdout
         sys.stderr.write(printed.getvalue())
@@ -258,9 +251,3 @@ def refuse_other_code(learner: LearnerRecord, allowed: Allowed) -> None:
             "Restore it as it was, or train again.",
             code="learner-changed",
         )
-
-
-def package_version(name: str) -> str:
-    """Return the version of a package; ImportError where it is not installed."""
-    import_module(PACKAGES.get(name, name))
-    return version(name)

@@ -28,7 +28,16 @@ def show_comparison(document: Document, comparison: Comparison) -> None:
     )
     document.heading("Contenders")
     _show_outcomes(document, comparison)
-    _show_batch(document, comparison)
+    document.heading("Batch size")
+    rows, measured = len(comparison.benchmark.rows), comparison.measured
+    for one in comparison.noise:
+        critical = critical_batch(one)
+        said = "all rows" if critical is None or critical >= rows else count(round(max(critical, 1.0)), "row")
+        above = f", {one.excess_loss:.1e} above the optimum" if one.excess_loss else ""
+        document.bullet(f"Predicted {at_place(one.where)}{above}: {said}")
+    if measured is not None and measured.largest is not None:
+        made = passes(measured.passes)
+        document.bullet(f"Measured: batches of up to {measured.largest:,} rows lost nothing in {made}")
     recommendation = comparison.recommendation
     document.heading(f"Recommended: {recommendation.contender}")
     document.line(recommendation.reason)
@@ -74,16 +83,3 @@ def _row(one: Outcome, judged: bool) -> list[str]:
     if judged:
         cells.append("" if one.held_out is None else fixed(one.held_out.score.value, None))
     return cells
-
-
-def _show_batch(document: Document, comparison: Comparison) -> None:
-    document.heading("Batch size")
-    rows, measured = len(comparison.benchmark.rows), comparison.measured
-    for one in comparison.noise:
-        critical = critical_batch(one)
-        said = "all rows" if critical is None or critical >= rows else count(round(max(critical, 1.0)), "row")
-        above = f", {one.excess_loss:.1e} above the optimum" if one.excess_loss else ""
-        document.bullet(f"Predicted {at_place(one.where)}{above}: {said}")
-    if measured is not None and measured.largest is not None:
-        made = passes(measured.passes)
-        document.bullet(f"Measured: batches of up to {measured.largest:,} rows lost nothing in {made}")

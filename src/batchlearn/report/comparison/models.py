@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchlearn.comparison.models import ModelComparison, ModelDifference, ModelOutcome
+from batchlearn.data.split import SplitKind
 from batchlearn.formatting.names import in_short, metric
 from batchlearn.formatting.numbers import NOTHING, count, duration, plain, rounded_up, size
 from batchlearn.report.document import Answer, Block, Bullets, Document, Fact, Page, Section, Sentence, TextTable
@@ -16,10 +17,11 @@ _HEADER = ("model", "", "95 % together", "time", "memory", "file", "calibration 
 
 def show_models(document: Document, found: ModelComparison) -> None:
     """Write what came out: a line a model, the differences, the recommendation."""
+    kind = "earlier row" if found.split is SplitKind.TIME else "row"
     document.title(f"Compared {count(len(found.outcomes), 'model')}: {QUESTION}?")
     document.facts(
         [
-            ("Trained on", f"{count(found.rows, 'earlier row' if found.by_time else 'row')}, each model the same"),
+            ("Trained on", f"{count(found.rows, kind)}, each model the same"),
             ("Judged on", _judged_on(found)),
         ]
     )
@@ -104,9 +106,9 @@ def _answers(found: ModelComparison) -> list[Answer]:
 
 
 def _judged_on(found: ModelComparison) -> str:
-    if found.by_time:
-        return f"{count(found.held_out, 'later row')} that none has seen"
-    return f"{count(found.held_out, 'row')} that none has seen, drawn at random"
+    kind = "later row" if found.split is SplitKind.TIME else "row"
+    drawn = {SplitKind.TIME: "", SplitKind.GROUP: ", of whole groups drawn at random"}
+    return f"{count(found.held_out, kind)} that none has seen{drawn.get(found.split, ', drawn at random')}"
 
 
 def _cells(one: ModelOutcome) -> tuple[str, ...]:

@@ -18,6 +18,14 @@ def comparison_page(result: Comparison) -> str:
     asked = answers.answers(result)
     in_short = tuple((one.question, one.short) for one in asked[1:4])
     where = f"{MODELS[result.benchmark.objective.loss.name]} on {clean(short(result.table))}"
+    notes = tuple(("", short(str(note), LONGEST_SENTENCE)) for note in result.notes)
+    every = (
+        Section("curves", "Curves", "How near to the optimum, for what", _curves(result)),
+        Section("contenders", "Contenders", "What each one costs and is worth", _contenders(result)),
+        Section("noise", "Batch size", "What batch size this data wants", _noise(result)),
+        Section("sensitivity", "Sensitivity", "What the result hangs on", _sensitivity(result)),
+        Section("notes", "Notes", "Notes", (Bullets(notes),) if notes else ()),
+    )
     page = Page(
         kind="Comparison of regimes",
         title=short(result.benchmark.target.column),
@@ -33,22 +41,10 @@ def comparison_page(result: Comparison) -> str:
             Answer("In short", "", "plain", (), "answers", in_short=in_short),
         ),
         looks=(),
-        sections=_sections(result),
+        sections=tuple(section for section in every if section.blocks),
         answers=tuple(asked),
     )
     return render(page)
-
-
-def _sections(result: Comparison) -> tuple[Section, ...]:
-    notes = tuple(("", short(str(note), LONGEST_SENTENCE)) for note in result.notes)
-    every = (
-        Section("curves", "Curves", "How near to the optimum, for what", _curves(result)),
-        Section("contenders", "Contenders", "What each one costs and is worth", _contenders(result)),
-        Section("noise", "Batch size", "What batch size this data wants", _noise(result)),
-        Section("sensitivity", "Sensitivity", "What the result hangs on", _sensitivity(result)),
-        Section("notes", "Notes", "Notes", (Bullets(notes),) if notes else ()),
-    )
-    return tuple(section for section in every if section.blocks)
 
 
 def _curves(result: Comparison) -> tuple[Block, ...]:

@@ -69,7 +69,7 @@ def waiting(result: Backtest) -> Answer:
 
 
 _WARM = ("From scratch or warm?", "start=warm", "A warm start")
-_ONLINE = ("Would online do?", "regime=1", "One row at a time")
+_ONLINE = ("Would online do?", "start=online", "Going on row by row")
 
 
 def _beside(result: Backtest, question: str, key: str, what: str) -> Answer:

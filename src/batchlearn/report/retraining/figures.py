@@ -72,7 +72,7 @@ def over_time(result: Backtest) -> Plot:
 
 def _marks(result: Backtest, one: PolicyOutcome) -> np.ndarray:
     """Return in which windows a model that was trained anew went live."""
-    live = [model.live for model in one.run.retrained if model.live < result.history.edges[-1]]
+    live = [model.live for model in one.run.models[1:] if model.live < result.history.edges[-1]]
     marks = np.zeros(result.history.windows, dtype=bool)
     marks[np.clip(np.searchsorted(result.history.edges, live, side="right") - 1, 0, None)] = True
     return marks
@@ -120,7 +120,9 @@ def ages(result: Backtest) -> Plot | None:
     unit, size = ("days", 24.0) if result.history.times.stamped else ("units of the time column", 1.0)
     points = [
         Point(
-            one.age / size, one.loss.value or 0.0, _age_said(one.age / size, unit, one.loss.value, interval(one.loss))
+            one.age / size,
+            one.loss.value or 0.0,
+            f"{plain(one.age / size)} {unit}: {plain(one.loss.value, 4)} ({interval(one.loss) or 'no interval'})",
         )
         for one in found
     ]
@@ -141,7 +143,3 @@ def ages(result: Backtest) -> Plot | None:
         lines=(axes.line([(point.x, point.y) for point in points], "model"),),
         dots=axes.dots(points, "model"),
     )
-
-
-def _age_said(age: float, unit: str, loss: float | None, between: str) -> str:
-    return f"{plain(age)} {unit}: {plain(loss, 4)} ({between or 'no interval'})"

@@ -23,6 +23,15 @@ def backtest_page(result: Backtest) -> str:
     """Return the report of a backtest as HTML. The page has no script, asks for nothing, and escapes every name."""
     asked, history = answers.answers(result), result.history
     in_short = tuple((one.question, one.short) for one in asked[2:])
+    notes = tuple(("", short(str(note), LONGEST_SENTENCE)) for note in result.notes)
+    age = figures.ages(result)
+    every = (
+        Section("time", "Over time", "What each policy would have lost", (figures.over_time(result),)),
+        Section("policies", "Policies", "What each policy costs and is worth", _policies(result)),
+        Section("freshness", "Freshness", "What waiting costs", () if age is None else (age,)),
+        Section("decisions", "Decisions", "What was decided when, and why", _decisions(result)),
+        Section("notes", "Notes", "Notes", (Bullets(notes),) if notes else ()),
+    )
     page = Page(
         kind="Backtest of retraining policies",
         title=short(result.target),
@@ -41,23 +50,10 @@ def backtest_page(result: Backtest) -> str:
             Answer("In short", "", "plain", (), "answers", in_short=in_short),
         ),
         looks=(),
-        sections=_sections(result),
+        sections=tuple(section for section in every if section.blocks),
         answers=tuple(asked),
     )
     return render(page)
-
-
-def _sections(result: Backtest) -> tuple[Section, ...]:
-    notes = tuple(("", short(str(note), LONGEST_SENTENCE)) for note in result.notes)
-    age = figures.ages(result)
-    every = (
-        Section("time", "Over time", "What each policy would have lost", (figures.over_time(result),)),
-        Section("policies", "Policies", "What each policy costs and is worth", _policies(result)),
-        Section("freshness", "Freshness", "What waiting costs", () if age is None else (age,)),
-        Section("decisions", "Decisions", "What was decided when, and why", _decisions(result)),
-        Section("notes", "Notes", "Notes", (Bullets(notes),) if notes else ()),
-    )
-    return tuple(section for section in every if section.blocks)
 
 
 def _policies(result: Backtest) -> tuple[Block, ...]:

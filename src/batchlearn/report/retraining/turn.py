@@ -28,6 +28,7 @@ _STARTS = {
     "scratch": "from scratch",
     "warm": "warm, from the champion's coefficients",
     "update": "an update of the champion by what came",
+    "online": "on the new rows, each once, one by one from the champion on",
     "fine-tune": "fine-tuned on the new rows, with the champion as an anchor",
 }
 _MODES = {
@@ -45,6 +46,16 @@ def turn_page(turn: CycleResult, target: str, at: str, by: str) -> str:
     facts = [Fact(f"rows {name}", f"{amount:,}") for name, amount in _counts(turn)[:3]]
     facts += [Fact("version", str(turn.version))] if turn.version is not None else []
     asked = _answers(turn)
+    apart = {*_BRACKETS, Code.EVIDENCE_NEEDED, Code.WORSE_THAN_CONSTANT, Code.JUDGED_BY_LATER_ROWS}
+    others = _said(note for note in turn.notes if note.code not in apart)
+    every = (
+        Section("next", "What is asked", "What is asked of you", _next(turn)),
+        Section("alarms", "Alarms", "What should not be", _bullets(_said(turn.alarms))),
+        Section("rows", "What came", "What came", _rows(turn)),
+        Section("decision", "Decision", "What was decided, and why", _decision(turn)),
+        Section("judge", "The judge", "What the judge saw", () if turn.gate is None else _judge(turn, turn.gate)),
+        Section("notes", "Notes", "Notes", _bullets(others)),
+    )
     page = Page(
         kind="Turn of the cycle",
         title=short(target),
@@ -52,7 +63,7 @@ def turn_page(turn: CycleResult, target: str, at: str, by: str) -> str:
         facts=(*facts, *([Fact("it took", duration(turn.seconds))] if turn.seconds else [])),
         cards=tuple(one for one in asked if one.brief),
         looks=(),
-        sections=_sections(turn),
+        sections=tuple(section for section in every if section.blocks),
         answers=tuple(one for one in asked if not one.brief),
     )
     return render(page)
@@ -163,20 +174,6 @@ def _finished(turn: CycleResult) -> Answer:
 
 
 # --- sections -------------------------------------------------------------------------------------------------------
-
-
-def _sections(turn: CycleResult) -> tuple[Section, ...]:
-    apart = {*_BRACKETS, Code.EVIDENCE_NEEDED, Code.WORSE_THAN_CONSTANT, Code.JUDGED_BY_LATER_ROWS}
-    others = _said(note for note in turn.notes if note.code not in apart)
-    every = (
-        Section("next", "What is asked", "What is asked of you", _next(turn)),
-        Section("alarms", "Alarms", "What should not be", _bullets(_said(turn.alarms))),
-        Section("rows", "What came", "What came", _rows(turn)),
-        Section("decision", "Decision", "What was decided, and why", _decision(turn)),
-        Section("judge", "The judge", "What the judge saw", () if turn.gate is None else _judge(turn, turn.gate)),
-        Section("notes", "Notes", "Notes", _bullets(others)),
-    )
-    return tuple(section for section in every if section.blocks)
 
 
 def _said(notes: Iterable[Note]) -> list[str]:

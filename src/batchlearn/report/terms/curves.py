@@ -61,9 +61,14 @@ def steps(effects: Effects) -> Plot:
     outline = _outline(axes, effects, at, count)
     hover = [Point(0.5 * at[k] + 0.5 * at[k + 1], effects.effect[k], effects.says(k)) for k in range(count)]
     missing = [_missing_point(effects, at[-1] + room)] if room else []
+    said = "One step for each bin; bins are drawn equally wide." if crowded else "One step for each bin."
+    if effects.rows is not None:
+        said += " Grey bars: its rows."
+    if len(outline) > 1:
+        said += " Dashed at the edge: bins of few rows whose effects lie beyond it."
     return Plot(
         title=effects.name,
-        caption=_steps_caption(effects, crowded, leaves=len(outline) > 1) + (_MISSING if missing else ""),
+        caption=said + (_MISSING if missing else ""),
         x_label=effects.name,
         y_label="effect",
         x_ticks=apart(_bin_ticks(axes.x, bounds) if crowded else _ticks(axes.x, effects.edges), NARROWEST_PLOT),
@@ -87,15 +92,6 @@ def _outline(axes: Axes, effects: Effects, at: Sequence[float], count: int) -> t
             points += [(at[k], value[k]) for k in (bins[-1] + 1,) if k < count]
         lines.append(axes.line(points, "model" if is_inside else "beyond"))
     return tuple(lines)
-
-
-def _steps_caption(effects: Effects, crowded: bool, leaves: bool) -> str:
-    said = "One step for each bin; bins are drawn equally wide." if crowded else "One step for each bin."
-    if effects.rows is not None:
-        said += " Grey bars: its rows."
-    if leaves:
-        said += " Dashed at the edge: bins of few rows whose effects lie beyond it."
-    return said
 
 
 def _row_bars(axes: Axes, effects: Effects, at: Sequence[float], count: int) -> tuple[Path, ...]:

@@ -133,17 +133,12 @@ def _next(fit: Fit, model: str | None) -> Answer:
     else:
         steps.append("Judge it again on later rows when their labels are there.")
     if fit.model.learned_by is None:
-        steps.append(f"To know what gradient boosting would reach on the same rows: {_compare_with_boosting(fit)}")
+        target, roles = fit.model.target, fit.model.roles
+        loss = {"poisson": "(loss=poisson)", "gamma": "(loss=gamma)"}.get(target.loss, "")
+        kind = "Classifier" if target.task is Task.CLASSES else f"Regressor{loss}"
+        words = ["batchlearn", "compare", "ROWS", "--target", short(target.column)]
+        words += [] if roles.time is None else ["--time", short(roles.time)]
+        words += ["--loss", target.loss] if target.task in (Task.COUNT, Task.AMOUNT) else []
+        words += ["--models", f"additive,sklearn.ensemble.HistGradientBoosting{kind}"]
+        steps.append(f"To know what gradient boosting would reach on the same rows: {shlex.join(words)}")
     return Answer(question, count(len(steps), "step"), "plain", tuple(steps), "rows")
-
-
-def _compare_with_boosting(fit: Fit) -> str:
-    """Write the command; ROWS stands for the rows of the training."""
-    target, roles = fit.model.target, fit.model.roles
-    loss = {"poisson": "(loss=poisson)", "gamma": "(loss=gamma)"}.get(target.loss, "")
-    kind = "Classifier" if target.task is Task.CLASSES else f"Regressor{loss}"
-    words = ["batchlearn", "compare", "ROWS", "--target", short(target.column)]
-    words += [] if roles.time is None else ["--time", short(roles.time)]
-    words += ["--loss", target.loss] if target.task in (Task.COUNT, Task.AMOUNT) else []
-    words += ["--models", f"additive,sklearn.ensemble.HistGradientBoosting{kind}"]
-    return shlex.join(words)

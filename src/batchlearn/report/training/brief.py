@@ -41,12 +41,13 @@ def show_fit(document: Document, fit: Fit) -> None:
     """Write what came out of training: rows, model, certificate, evaluation, coefficients, notes."""
     model = fit.model
     document.title(f"Trained on {count(fit.rows.used, 'row')}: {model_sentence(model)}")
+    how = f"{fit.solver}, {fit.passes} passes, " if fit.model.learned_by is None else ""
     document.facts(
         [
             ("Rows", ledger_sentence(fit.rows)),
             ("Model", _made_of(fit)),
             ("Certificate", certificate_sentence(fit.certificate, model.target.task)),
-            ("Stopped", _ended(fit)),
+            ("Stopped", f"{fit.status.value}; {how}{fit.seconds:.1f} s"),
         ]
     )
     if fit.evaluation is not None:
@@ -61,11 +62,6 @@ def show_fit(document: Document, fit: Fit) -> None:
     show_columns(document, fit.columns, fit.lines_passed_over)
     said = {Code.HELD_OUT, *((Code.LEFT_OUT, Code.UNREADABLE_VALUES) if fit.columns else ())}
     show_notes(document, [note for note in fit.notes if note.code not in said], fit.evaluation)
-
-
-def _ended(fit: Fit) -> str:
-    how = f"{fit.solver}, {fit.passes} passes, " if fit.model.learned_by is None else ""
-    return f"{fit.status.value}; {how}{fit.seconds:.1f} s"
 
 
 def _made_of(fit: Fit) -> str:

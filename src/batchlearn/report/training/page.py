@@ -31,10 +31,15 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
         *([Fact("passes of the last fit", f"{fit.passes:,}")] if fit.passes else []),
         Fact("time in all", duration(fit.seconds)),
     ]
+    kind, pairs, outcome = MODELS[fit.model.loss], len(fit.structure.pairs), data_summary.yes(fit)
+    ours = [f"{kind[:1].upper()}{kind[1:]}", fit.structure.name]
+    said = ours if fit.model.learned_by is None else [short(fit.model.learned_by)]
+    said += [f"with {count(pairs, 'pair')} of columns"] if pairs else []
+    predicts = f" It predicts the probability of {clean(outcome)}." if outcome else ""
     page = Page(
         kind="Training report",
         title=data_summary.target_name(fit),
-        subtitle=_subtitle(fit),
+        subtitle=f"{', '.join(said)}.{predicts}",
         facts=(*shown, *([Fact("ordered by", time)] if time else [])),
         cards=tuple(answers.cards(fit, found)),
         looks=tuple(answers.first_looks(fit)),
@@ -42,12 +47,3 @@ def training_page(fit: Fit, model: str | None = None, shapes: Sequence[Shape] | 
         answers=tuple(answers.answers(fit, found, model)),
     )
     return render(page)
-
-
-def _subtitle(fit: Fit) -> str:
-    kind, pairs, outcome = MODELS[fit.model.loss], len(fit.structure.pairs), data_summary.yes(fit)
-    ours = [f"{kind[:1].upper()}{kind[1:]}", fit.structure.name]
-    said = ours if fit.model.learned_by is None else [short(fit.model.learned_by)]
-    said += [f"with {count(pairs, 'pair')} of columns"] if pairs else []
-    predicts = f" It predicts the probability of {clean(outcome)}." if outcome else ""
-    return f"{', '.join(said)}.{predicts}"

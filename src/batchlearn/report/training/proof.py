@@ -116,23 +116,22 @@ def trace_plots(fit: Fit) -> list[Plot]:
     if len(fit.trace) < 2:
         return []
     distance = _distance_plot(fit)
-    return [_loss_plot(fit), *([] if distance is None else [distance])]
-
-
-def _loss_plot(fit: Fit) -> Plot:
     points = [_point(step, step.value, 6) for step in fit.trace]
     axes = Axes(scale([0.0, points[-1].x]), scale([*(p.y for p in points), fit.null_objective]))
-    return Plot(
-        title="Training loss by pass",
-        caption="Of the fit on all rows. Where the line is flat, more passes change nothing that can be seen here.",
-        x_label="passes: how often all rows have been read",
-        y_label="training loss",
-        x_ticks=apart(axes.x.ticks(whole=True), WIDE_PLOT),
-        y_ticks=axes.y_ticks(),
-        lines=(axes.line([(p.x, p.y) for p in points], "model"),),
-        dots=axes.dots(points, "model"),
-        rules=(axes.rule(fit.null_objective, _without_features(fit)),),
-    )
+    return [
+        Plot(
+            title="Training loss by pass",
+            caption="Of the fit on all rows. Where the line is flat, more passes change nothing that can be seen here.",
+            x_label="passes: how often all rows have been read",
+            y_label="training loss",
+            x_ticks=apart(axes.x.ticks(whole=True), WIDE_PLOT),
+            y_ticks=axes.y_ticks(),
+            lines=(axes.line([(p.x, p.y) for p in points], "model"),),
+            dots=axes.dots(points, "model"),
+            rules=(axes.rule(fit.null_objective, _without_features(fit)),),
+        ),
+        *([] if distance is None else [distance]),
+    ]
 
 
 def _distance_plot(fit: Fit) -> Plot | None:

@@ -35,11 +35,13 @@ _TERMS_AT_FIRST, _ROWS_AT_FIRST = 12, 3
 
 def sections(fit: Fit, terms: Sequence[Drawn], unlisted: int) -> tuple[Section, ...]:
     """Return the sections that this page has, in order; `unlisted` terms have no figure."""
+    plot = quality.calibration_plot(fit)
+    calibration = () if plot is None else (Beside((plot, FactLines(quality.calibration_facts(fit.evaluation)))),)
     every = (
         Section("rows", "Rows", "Where every row went", _rows(fit)),
         Section("proof", "Proof", "How near to the optimum it is", _proof(fit)),
         Section("scores", "Scores", "What it is worth on rows it has not seen", _scores(fit)),
-        Section("calibration", "Calibration", "Whether predictions mean what they say", _calibration(fit)),
+        Section("calibration", "Calibration", "Whether predictions mean what they say", calibration),
         Section("slices", "Slices", "Where it is worse than elsewhere", _slices(fit)),
         Section("terms", "Effects", "What it has learned", _terms(fit, terms, unlisted)),
         Section("worst", "Worst rows", "Held-out rows it got most wrong", _worst(fit)),
@@ -118,11 +120,6 @@ def _scores(fit: Fit) -> tuple[Block, ...]:
         found.append(Sentence("heading", "Classes that training never saw"))
         found.append(Sentence("line", f"{'; '.join(named)}."))
     return tuple(found)
-
-
-def _calibration(fit: Fit) -> tuple[Block, ...]:
-    plot = quality.calibration_plot(fit)
-    return () if plot is None else (Beside((plot, FactLines(quality.calibration_facts(fit.evaluation)))),)
 
 
 def _slices(fit: Fit) -> tuple[Block, ...]:

@@ -86,22 +86,18 @@ def good(fit: Fit) -> Answer:
     brief = [first, *(said for name, said in beside.items() if name == "constant"), *_in_words(fit)]
     brief += [said for name, said in beside.items() if name != "constant"]
     if stands.get("last_value") in ("worse", "unclear"):
-        brief.append(_no_fair_rival(fit))
+        why, found = "it knows the label of the row just before", neighbours(fit)
+        if found is not None and found.tied >= _MOSTLY_TIED:
+            why += f", in {percent(found.tied)} of cases a row of the same time"
+        if order_tells(fit):
+            why += ", and the order of rows of equal times gives labels away"
+        brief.append(f"That baseline may be no fair rival: {why}. Check when labels become known before you compare.")
     said, told = [], order_tells(fit)
     reason = neighbours_said(fit) if told is None else "".join(told)
     if reason and "last_value" in stands:
         said.append(reason)
     said.append("Whether that is good enough depends on what a wrong prediction costs; these figures do not know it.")
     return Answer(question, short, tone, tuple(said), "scores", tuple(brief))
-
-
-def _no_fair_rival(fit: Fit) -> str:
-    why, found = "it knows the label of the row just before", neighbours(fit)
-    if found is not None and found.tied >= _MOSTLY_TIED:
-        why += f", in {percent(found.tied)} of cases a row of the same time"
-    if order_tells(fit):
-        why += ", and the order of rows of equal times gives labels away"
-    return f"That baseline may be no fair rival: {why}. Check when labels become known before you compare."
 
 
 def _verdict(judged: Score, stands: Mapping[str, str]) -> tuple[str, str]:

@@ -89,7 +89,10 @@ def worst_rows(fit: Fit) -> tuple[ToldRow, ...]:
 
 
 def _told(fit: Fit, one: WorstRow) -> ToldRow:
-    values = {short(name): _tidy(short(value)) for name, value in one.values.items()}
+    values = {
+        short(name): (short(value).removesuffix(" 00:00:00").removesuffix(".0") or "(missing)")
+        for name, value in one.values.items()
+    }
     pushed = [
         (short(term), plain(effect, 2) if effect < 0.0 else f"+{plain(effect, 2)}") for term, effect in one.pushed
     ]
@@ -110,8 +113,3 @@ def _label_and_response(fit: Fit, one: WorstRow) -> tuple[str, str]:
         chance = percent(one.response if likelier else 1.0 - one.response)
         return outcome(fit, classes[int(one.label)]), f"{outcome(fit, classes[likelier])} ({chance})"
     return f"{target_name(fit)} = {plain(one.label)}", plain(one.response)
-
-
-def _tidy(value: str) -> str:
-    """Return a value as people write it: 1 and not 1.0, a day without its midnight."""
-    return value.removesuffix(" 00:00:00").removesuffix(".0") or "(missing)"

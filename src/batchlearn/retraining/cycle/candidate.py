@@ -6,7 +6,7 @@ rows before a cut, and that twin is compared with the champion on the rows after
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -28,9 +28,9 @@ from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.continued import dearer_start, statistics_of, train_from
 from batchlearn.retraining.cycle.events import Trained
 from batchlearn.retraining.cycle.evidence import JudgingCut, evidence_needed
-from batchlearn.retraining.cycle.state import Champion, KnownRows, Plan
+from batchlearn.retraining.cycle.state import Champion, KnownRows, Newest, Plan
 from batchlearn.retraining.gate import Gate, Verdict, judge, judge_without_champion
-from batchlearn.retraining.sources.label_times import LabelTimes
+from batchlearn.retraining.sources.label_times import LabelTimes, settled_rows
 from batchlearn.retraining.verdict import JudgedLosses, answered
 from batchlearn.tables.table import Table
 from batchlearn.training.evaluate import evaluate_scored
@@ -64,7 +64,7 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
 
     Raises what reading and training raise, and CertificateError where the tolerance of the recipe is not proved.
     """
-    plan, table = known.plan, known.source.table(*known.wanted())
+    plan, table = known.plan, known.faded(known.source.table(*known.wanted()))
     start, judged, fit, fell_back = yield from _train_and_judge(known, champion, table)
     refuse_unmet(fit)
     refuse_unkept(fit)
@@ -73,7 +73,7 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
         judged = replace(judged, verdict=judge(plan.gate, None, np.empty(0)))
     else:
         notes = [note for note in notes if note.code is not Code.NOTHING_HELD_OUT]
-        judged = _of_one_kind(plan.gate, judged, champion.model.target, fit.model.target)
+        judged = of_one_kind(plan.gate, judged, champion.model.target, fit.model.target)
         notes += _fed_otherwise(champion.model, fit.model)
     rejected = {reason: rows for reason, rows in fit.rows.rejected.items() if reason is not Rejection.EXCLUDED}
     if rejected:
@@ -93,22 +93,21 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
 
 def _train_and_judge(known: KnownRows, champion: Champion | None, table: Table) -> Generator[Progress, None, Started]:
     """Train the twin that is judged and the version from the plan's start, or from the next dearer one for both."""
-    plan, anytime = known.plan, known.plan.gate.mode == "anytime"
+    plan = known.plan
     start, notes = "scratch" if champion is None else plan.start, tuple[Note, ...]()
     while True:
-        judged, refused = Judged(_undecided(plan.gate, Note(Code.AWAITS_LABELS))), "version"
+        refused = "version"
         try:
-            if champion is None or (anytime and start == "scratch"):
-                before = None if champion is None else champion.model.target
+            if champion is None or (plan.gate.mode == "anytime" and start == "scratch"):
+                before, kept = (None, None) if champion is None else (champion.model.target, champion.structure)
                 # Nothing is judged now, so the evaluation is that of any training: of the same recipe on the latest.
                 recipe = replace(plan.recipe, holdout=plan.share)
-                fit = yield from iter_train(table, recipe, threads=plan.threads, before=before)
-                judged = replace(judged, evaluation=None if fit.evaluation is None else fit.evaluation.to_json())
-                return Started(start, judged, fit, notes)
-            if not anytime:
-                refused = "twin"
-                judged = yield from _judge_twin(known, champion, start)
-                refused = "version"
+                fit = yield from iter_train(table, recipe, threads=plan.threads, before=before, structure=kept)
+                evaluation = None if fit.evaluation is None else fit.evaluation.to_json()
+                return Started(start, Judged(_awaiting(plan.gate), evaluation), fit, notes)
+            refused = "twin"
+            judged = yield from judge_twin(known, champion, start)
+            refused = "version"
             fit = yield from train_from(start, champion, plan.recipe, known.parts(champion), plan.threads)
             return Started(start, judged, fit, notes)
         except (DataError, UsageError, RegistryError, CertificateError) as problem:
@@ -125,12 +124,15 @@ def _dearer(plan: Plan, start: str, problem: BatchlearnError) -> str | None:
     return dearer_start(start, problem.code) if plan.fallback else None
 
 
-def _judge_twin(known: KnownRows, champion: Champion, start: str) -> Generator[Progress, None, Judged]:
+def judge_twin(known: KnownRows, champion: Champion, start: str) -> Generator[Progress, None, Judged]:
     """Compare what the recipe makes of the rows before a cut with the champion, on the new rows after it.
 
-    The twin sees no row of a later time than the cut, be it new or old.
+    The twin sees no row of a later time than the cut, be it new or old. A gate of mode "anytime" has none: it judges
+    the version itself, by rows that come later (`judge_later`).
     """
     plan, times, judging = known.plan, known.times, known.judging(champion)
+    if plan.gate.mode == "anytime":
+        return Judged(_awaiting(plan.gate))
     cut = _cut(known.source.table(judging), times, plan.share)
     if isinstance(cut, Note):
         return Judged(_undecided(plan.gate, cut))
@@ -157,11 +159,34 @@ def _judge_twin(known: KnownRows, champion: Champion, start: str) -> Generator[P
     return Judged(verdict, evaluation.to_json(), notes, alarms, twin.model.target)
 
 
+def judge_later(known: KnownRows, newest: Newest, models: Callable[[], tuple[Model, Model]]) -> Judged | Note | None:
+    """Judge a challenger that waits for evidence by the rows seen since the last look, with the verdict's own alarms.
+
+    `models` are champion and challenger, asked for where there are such rows; else why none may be looked at yet, and
+    None where none came.
+    """
+    gate, before = known.plan.gate, newest.verdict
+    seen = known.source.table(known.times.seen_by(known.now))
+    until = newest.last if before.state is None else before.state["until"]
+    stretch = settled_rows(seen, known.times, known.now, newest.as_of, until)
+    if not stretch.rows:
+        return stretch.reason
+    both = contest(*models(), known.source.table(stretch.condition))
+    verdict = compare(gate, both, before.state)
+    alarms, notes = beside_constant(gate, both, verdict)
+    said = Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows})
+    return Judged(verdict, notes=(said, *notes), alarms=alarms)
+
+
 def _undecided(gate: Gate, why: Note) -> Verdict:
     return answered(gate, "not enough evidence", why, 0)
 
 
-def _of_one_kind(gate: Gate, judged: Judged, before: Target, target: Target) -> Judged:
+def _awaiting(gate: Gate) -> Verdict:
+    return _undecided(gate, Note(Code.AWAITS_LABELS))
+
+
+def of_one_kind(gate: Gate, judged: Judged, before: Target, target: Target) -> Judged:
     """Take back a verdict on a model of another kind than the one that would go live, or than the champion is."""
     why = _other_task(before, target)
     if why is None and judged.target is not None and _free(judged.target) != _free(target):
@@ -231,7 +256,7 @@ def _fed_otherwise(champion: Model, model: Model) -> list[Note]:
 
 def uncertified(fit: Fit) -> tuple[Note, ...]:
     """Return that a fit lacks the certificate that its start should end with; some never have one."""
-    if fit.certificate.certified or fit.solver == "fine-tune" or fit.model.learned_by is not None:
+    if fit.certificate.certified or fit.solver in ("online", "fine-tune") or fit.model.learned_by is not None:
         return ()
     return (Note(Code.NO_CERTIFICATE, {"reason": str(fit.certificate.reason)}),)
 

@@ -7,7 +7,7 @@ are refused, with the reason.
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.progress import Progress
 from batchlearn.retraining.bracket import Bracket, Change, bracket
 from batchlearn.retraining.cycle.state import Champion, TrainingTables
+from batchlearn.retraining.policies import FROM_TOTALS
 from batchlearn.retraining.warm_start import WarmStart, fine_tune, outgrown, refuse_new_tables, update, warm
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.columns import Kind
@@ -54,14 +55,15 @@ from batchlearn.updating.sufficient_statistics import (
 _FREE = ("holdout", "seed", "tolerance", "costs", "positive")
 # What an old row weighs in the second bracket, of the objective that looks at recent rows.
 _RECENT = 0.1
-STARTS = ("fine-tune", "update", "warm", "scratch")
+STARTS = ("online", "fine-tune", "update", "warm", "scratch")
 """The cheapest first."""
 # Where training goes on from if a start is refused, by the code of the refusal. Kept totals that are of other rows, or
 # that nothing can be said from, leave all rows; an encoding or a recipe of another training leaves nothing.
 _DEARER = {
     **dict.fromkeys(("encoding-outgrown", "start-recipe", "no-warm-start"), "scratch"),
     **dict.fromkeys(("past-changed", "past-gone", "champion-kept-nothing", "no-update"), "warm"),
-    **dict.fromkeys(("champion-totals-pruned", "rows-do-not-add-up", "removed-not-kept"), "warm"),
+    **dict.fromkeys(("champion-totals-pruned", "totals-do-not-fade"), "warm"),
+    **dict.fromkeys(("rows-do-not-add-up", "removed-not-kept"), "warm"),
 }
 # Two sums of the same weights in another order differ by less, as a share.
 _SAME_WEIGHT = 1e-9
@@ -92,16 +94,23 @@ def encode_rows(model: EncodedModel, table: Table, threads: int | None, fingerpr
 
 def statistics_of(fit: Fit, table: Table, threads: int | None) -> SufficientStatistics | None:
     """Return what a version keeps of its rows, reading them again; None where nothing can be bounded from totals."""
-    model = fit.model
+    # The rows of an update would count with another weight than those of a class that was weighted.
+    if fit.class_weights is not None:
+        return None
+    return statistics_at(fit.model, fit.structure.strengths, fit.recipe.alpha, table, threads)
+
+
+def statistics_at(
+    model: EncodedModel, strengths: Mapping[str, float], alpha: float | None, table: Table, threads: int | None
+) -> SufficientStatistics | None:
+    """Return the totals of rows at a model's coefficients, None as of `statistics_of`."""
     size = model.encoding.layout.size
-    # An estimator of the user's has no coefficients; and the rows of an update would count with another weight than
-    # those of a class that was weighted.
-    if len(model.parameters) != size or size > MOST_COEFFICIENTS or fit.class_weights is not None:
+    # An estimator of the user's has no coefficients. Where rows fade they weigh something else at each training.
+    if len(model.parameters) != size or size > MOST_COEFFICIENTS or table.fading is not None:
         return None
     with one_blas_thread():
         rows = encode_rows(model, table, threads).rows
-        strengths = fit.structure.strengths
-        objective = fit_objective(model.target, model.encoding, strengths, fit.recipe.alpha, rows.total_weight)
+        objective = fit_objective(model.target, model.encoding, strengths, alpha, rows.total_weight)
         try:
             totals, domain = totals_at(objective.loss, rows, model.parameters)
             return assemble_statistics(objective, rows, model.parameters, totals, domain)
@@ -139,6 +148,12 @@ def _totals_of(
     Else they are found again over what is there now of the rows that are not new. DataError where these do not fit the
     champion's encoding, or where none is left; CertificateError where they have no factored Hessian.
     """
+    if parts.everything.fading is not None:
+        raise DataError(
+            "With a half-life every row counts less at each training, so the champion's kept totals, in which they "
+            'count as they did, do not serve. Train with start = "warm" or "scratch" in [policy].',
+            code="totals-do-not-fade",
+        )
     if parts.others is None:
         return kept, None
     model = champion.model
@@ -211,7 +226,7 @@ def _any(model: EncodedModel, table: Table | None, threads: int | None) -> Encod
 def dearer_start(start: str, refusal: str) -> str | None:
     """Return the next dearer start that the refusal of one, by its code, does not hold for, or None."""
     at = STARTS.index(start)
-    if refusal == "no-rows" and start in ("fine-tune", "update"):
+    if refusal == "no-rows" and start in FROM_TOTALS:
         return STARTS[at + 1]  # no row came, and some may have gone; or neither
     found = _DEARER.get(refusal)
     return found if found is not None and STARTS.index(found) > at else None
@@ -245,6 +260,8 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
         # Imported here: a project of our own models needs none of it.
         from batchlearn.training.brought.starts import go_on
 
+        # An estimator that learns in parts decides itself whether it does that row by row.
+        start = "fine-tune" if start == "online" else start
         table = parts.added if start == "fine-tune" else parts.everything
         return go_on(start, model, recipe, table, thread_count(threads))
     if start == "warm":
@@ -267,15 +284,16 @@ def _continued(start: str, champion: Champion, recipe: Recipe, parts: TrainingTa
     if champion.kept is None:
         raise RegistryError(
             "The champion kept no totals of its rows, so nothing can go on from them. They are kept neither for more "
-            "than two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients: use "
+            "than two classes or class weights nor for Tweedie and Huber losses, nor for very many coefficients, nor "
+            "with a half-life: use "
             'start = "warm" or "scratch" in [policy].',
             code="champion-kept-nothing",
         )
     kept, again = _totals_of(champion, champion.kept, recipe, parts, threads)
     change, ledger = _change(model, kept, parts, threads)
     penalty = champion.penalty(recipe)
-    if start == "fine-tune":
-        found = fine_tune(kept, change, penalty, encoding=model.encoding)
+    if start in ("online", "fine-tune"):
+        found = fine_tune(kept, change, penalty, encoding=model.encoding, one_by_one=start == "online")
     else:
 
         def everything() -> Rows:
@@ -340,6 +358,7 @@ def _fit(found: WarmStart, champion: Champion, recipe: Recipe, alpha: float, tab
         notes=(found.note,),
         condition=None if table.condition is None else str(table.condition),
         where=None if where is None else str(where),
+        fading=table.fading,
         columns=column_uses(table.like(model.readings), model.encoding),
         lines_passed_over=table.lines_passed_over,
     )

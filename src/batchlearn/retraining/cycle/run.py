@@ -13,7 +13,7 @@ from batchlearn.errors import DataError
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.progress import Progress
 from batchlearn.retraining.cycle.arrived import ArrivedEvidence
-from batchlearn.retraining.cycle.candidate import beside_constant, compare, contest, train_candidate
+from batchlearn.retraining.cycle.candidate import Judged, judge_later, train_candidate
 from batchlearn.retraining.cycle.columns import check_columns, columns_unfit
 from batchlearn.retraining.cycle.events import (
     Alarmed,
@@ -45,7 +45,6 @@ from batchlearn.retraining.sources.label_times import (
     NewRows,
     count_new_rows,
     parse_instant,
-    settled_rows,
     shown_instant,
 )
 from batchlearn.retraining.verdict import Verdict
@@ -101,7 +100,7 @@ def _turn(
     evidence = ArrivedEvidence(known, versions, state)
     decision = _decide(evidence, clock, found, anyway)
     if decision.action is not None:
-        plan = plan.doing(decision.action, trained, clock.now, times.stamped)
+        plan = plan.doing(decision.action, trained)
         evidence = ArrivedEvidence(replace(known, plan=plan), versions, state)
     if decision.retrain:
         _refuse_empty_window(plan, clock, found, times.stamped)
@@ -192,21 +191,14 @@ def _judge_again(
         return
     if newest.judged_against != live.generation:
         return
-    seen = known.source.table(known.times.seen_by(known.now))
-    until = newest.last if before.state is None else before.state["until"]
-    stretch = settled_rows(seen, known.times, known.now, newest.as_of, until)
-    if not stretch.rows:
-        yield from () if stretch.reason is None else (Noted(stretch.reason),)
+    found = judge_later(known, newest, lambda: (versions.champion().model, versions.model(newest.number)))
+    if not isinstance(found, Judged):
+        yield from () if found is None else (Noted(found),)
         return
-    later = known.source.table(stretch.condition)
-    both = contest(versions.champion().model, versions.model(newest.number), later)
-    verdict = compare(plan.gate, both, before.state)
-    yield JudgedAgain(newest.number, verdict)
-    yield Noted(Note(Code.JUDGED_AGAIN, {"version": newest.number, "rows": stretch.rows}))
-    alarms, notes = beside_constant(plan.gate, both, verdict)
-    yield from map(Noted, notes)
-    newest = replace(newest, alarms=(*newest.alarms, *alarms))
-    yield from settle(plan, clock, state.asked, newest, versions.rehearse_newest(), verdict)
+    yield JudgedAgain(newest.number, found.verdict)
+    yield from map(Noted, found.notes)
+    newest = replace(newest, alarms=(*newest.alarms, *found.alarms))
+    yield from settle(plan, clock, state.asked, newest, versions.rehearse_newest(), found.verdict)
 
 
 def settle(

@@ -20,6 +20,7 @@ from batchlearn.selection.terms import encoding_penalty
 from batchlearn.tables.conditions import And, Condition, Not, Or
 from batchlearn.tables.readings import ColumnReading
 from batchlearn.tables.table import Table
+from batchlearn.tables.table.roles import Fading
 from batchlearn.tables.table.row_list import RowList, Standing
 from batchlearn.training.recipe import Recipe
 from batchlearn.updating.sufficient_statistics import SufficientStatistics
@@ -51,16 +52,22 @@ class Plan:
     fallback: bool = True  # whether a start that is refused gives way to the next dearer one
     price: float | None = None  # of a retrain, in sums of loss over rows
     structure: str = "choose"  # or keep the champion's: what terms there are, and their strengths
+    half_life: Span | None = None  # at which age a row counts half
+    since: float | None = None  # train on what became known after that alone
 
-    def doing(self, action: Action | None, trained: float | None, now: float, stamped: bool) -> Plan:
-        """Return the plan with what a policy says that this retrain does; rows since the last training are a window."""
+    def doing(self, action: Action | None, trained: float | None) -> Plan:
+        """Return the plan with what a policy says that this retrain does, after a training as of a time or none."""
         if action is None:
             return self
-        window = action.window
-        if action.new_only and trained is not None and now > trained:
-            window = Span((now - trained) / 1e6, "s") if stamped else Span(now - trained)
-        recipe = replace(self.recipe, batch_size=action.batch_size)
-        return replace(self, recipe=recipe, window=window, start=action.start, structure=action.structure)
+        return replace(
+            self,
+            recipe=replace(self.recipe, batch_size=action.batch_size),
+            window=action.window,
+            half_life=action.half_life,
+            since=trained if action.new_only else None,
+            start=action.start,
+            structure=action.structure,
+        )
 
 
 @dataclass(frozen=True)
@@ -229,7 +236,16 @@ class KnownRows:
         """Return what holds for the rows that the plan trains on, now or at another time."""
         then, window = self.now if now is None else now, self.plan.window
         recent = () if window is None else (self.times.after(then - window.on(self.times.stamped)),)
-        return (self.times.labelled_by(then), *recent)
+        new = () if self.plan.since is None else (Not(self.times.labelled_by(self.plan.since)),)
+        return (self.times.labelled_by(then), *recent, *new)
+
+    def faded(self, table: Table, as_of: float | None = None) -> Table:
+        """Return rows to learn from with what they count at their age, now or at another time."""
+        half_life = self.plan.half_life
+        if half_life is None:
+            return table
+        then = self.now if as_of is None else as_of
+        return replace(table, fading=Fading(then, half_life.on(self.times.stamped)))
 
     def before(self, champion: Champion) -> Condition:
         """Return what holds for the rows that were known when the champion was trained, and are as they were."""
@@ -254,7 +270,7 @@ class KnownRows:
         """
         rows, table, times = self.wanted(), self.source.table, self.times
         seen = () if until is None else (times.seen_by(until),)
-        everything, added = table(*rows, *seen), table(*rows, self.since(champion), *seen)
+        everything, added = self.faded(table(*rows, *seen), until), table(*rows, self.since(champion), *seen)
         if self.standing is not None and self.standing.lost:
             there = Or((self.before(champion), self.standing.changed))
             return TrainingTables(everything, added, None, table(*rows, there, *seen), self.standing.lost)

@@ -22,8 +22,11 @@ from batchlearn.retraining.policies.span import Span
 
 __all__ = [
     "Action", "Decision", "Doubling", "Every", "EveryRows", "Evidence", "Losses", "Never", "Policy", "Samples",
-    "Situation", "Span", "evidence_of", "first",
+    "Situation", "Span", "check_start", "evidence_of", "first",
 ]  # fmt: skip
+
+FROM_TOTALS = ("online", "fine-tune", "update")
+"""The starts that go on from what the champion kept of its rows."""
 
 
 class Losses(NamedTuple):
@@ -79,39 +82,77 @@ class Situation(NamedTuple):
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Action:
     """What a retrain does: on which rows, from which start, read in which regime, with the structure kept or chosen.
 
     Args:
-        window: Rows seen so recently; None for all history.
-        new_only: Rows since the last training alone.
-        start: "scratch", "warm", "update" or "fine-tune".
+        window: Rows seen so recently, such as "365d"; None for all history.
+        new_only: Rows that became known since the last training alone.
+        start: "scratch", "warm", "update", "fine-tune" or "online".
         batch_size: Rows an update sees, as of a recipe.
         structure: "keep" what the last version chose, or "choose" again.
+        half_life: The age at which a row counts half, such as "30d"; None where rows of all ages count alike.
+
+    Raises:
+        UsageError: The start does not go on so, or a length of time is none.
 
     Example:
         >>> import batchlearn as bl
-        >>> str(bl.Action(start="warm"))
-        'start=warm'
+        >>> str(bl.Action(start="warm", half_life="30d"))
+        'start=warm half_life=30d'
     """
 
-    window: Span | None = None
-    new_only: bool = False
-    start: str = "scratch"
-    batch_size: str | int = "full"
-    structure: str = "keep"
+    window: Span | None
+    new_only: bool
+    start: str
+    batch_size: str | int
+    structure: str
+    half_life: Span | None
+
+    def __init__(
+        self,
+        window: Span | str | float | None = None,
+        new_only: bool = False,
+        start: str = "scratch",
+        batch_size: str | int = "full",
+        structure: str = "keep",
+        half_life: Span | str | float | None = None,
+    ) -> None:
+        """Take lengths of time as a person writes them, too."""
+        spans = [one if one is None or isinstance(one, Span) else Span.parse(one) for one in (window, half_life)]
+        check_start(start, batch_size, spans[1])
+        given = (spans[0], new_only, start, batch_size, structure, spans[1])
+        for name, value in zip(self.__dataclass_fields__, given, strict=True):
+            object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
         """Write what differs from all rows, full batch, from scratch, structure kept."""
         given = {
             "start": self.start if self.start != "scratch" else None,
             "window": None if self.window is None else self.window.written,
+            "half_life": None if self.half_life is None else self.half_life.written,
             "rows": "new" if self.new_only else None,
             "regime": self.batch_size if self.batch_size != "full" else None,
             "structure": self.structure if self.structure != "keep" else None,
         }
         return " ".join(f"{name}={value}" for name, value in given.items() if value is not None)
+
+
+def check_start(start: str, batch_size: str | int, half_life: Span | None) -> None:
+    """Refuse a start that cannot go on in these batches, or from totals of rows that fade: UsageError."""
+    if start != "scratch" and batch_size != "full":
+        raise UsageError(
+            f"Batches of {batch_size} are known to training from scratch alone, and "
+            f'start = "{start}" goes on otherwise; use start = "scratch", or "online", which learns each new row once.',
+            code="start-regime",
+        )
+    if half_life is not None and start in FROM_TOTALS:
+        raise UsageError(
+            f"With a half-life every row counts less at each training, so totals of before do not serve, and "
+            f'start = "{start}" goes on from them; use start = "scratch" or "warm".',
+            code="start-half-life",
+        )
 
 
 class Decision(NamedTuple):

@@ -20,7 +20,6 @@ from batchlearn.retraining.policies import (
     Never,
     Policy,
     Situation,
-    Span,
 )
 from batchlearn.retraining.policies.combined import AllOf, AnyOf, With
 from batchlearn.retraining.policies.detection import Decay, Drift
@@ -43,7 +42,7 @@ _SHOWN = (
     "never; every 7d; rows 10000; doubling; decay 0.05; drift psi 0.05; gain 3; gain price 500; forecast 500; "
     "any(A, B); all(A, B); my_policies.py:MyPolicy"
 )
-_STARTS = ("scratch", "warm", "update", "fine-tune")
+_STARTS = ("scratch", "warm", "update", "fine-tune", "online")
 _DEEPEST = 8
 # What running code of a user's may raise.
 RAISED = (
@@ -140,9 +139,10 @@ def parse_policy(text: str, folder: str = ".", depth: int = 0) -> Policy:
 
 
 def _action(text: str) -> Action:
-    """Return what a retrain does, of keys and values: start=warm window=365d rows=new regime=32 structure=choose."""
+    """Return what a retrain does, of keys and values: start=warm window=365d half_life=30d rows=new regime=32."""
     given = dict(re.findall(r"(\w+)=(\S+)", text))
-    known = {"start": _STARTS, "rows": ("all", "new"), "structure": ("keep", "choose"), "window": None, "regime": None}
+    known: dict[str, tuple[str, ...] | None] = dict.fromkeys(("window", "half_life", "regime"))
+    known |= {"start": _STARTS, "rows": ("all", "new"), "structure": ("keep", "choose")}
     odd = " ".join(re.sub(r"(\w+)=(\S+)", "", text).split()) or next((key for key in given if key not in known), None)
     if odd is None:
         odd = next(
@@ -155,16 +155,16 @@ def _action(text: str) -> Action:
         )
     if odd is not None or not given:
         raise UsageError(
-            f"{quoted(odd or text)} says nothing of a retrain; write some of start=scratch|warm|update|fine-tune, "
-            "window=365d, rows=new, regime=full|1|32, structure=keep|choose.",
+            f"{quoted(odd or text)} says nothing of a retrain; write some of "
+            "start=scratch|warm|update|fine-tune|online, "
+            "window=365d, half_life=30d, rows=new, regime=full|1|32, structure=keep|choose.",
             code="policy-not-valid",
         )
     regime = given.get("regime", "full")
     batch_size = int(regime) if regime.isdecimal() else regime
     parse_regime(batch_size)
-    window = Span.parse(given["window"]) if "window" in given else None
-    new_only = given.get("rows") == "new"
-    return Action(window, new_only, given.get("start", "scratch"), batch_size, given.get("structure", "keep"))
+    new_only, start, structure = given.get("rows") == "new", given.get("start", "scratch"), given.get("structure")
+    return Action(given.get("window"), new_only, start, batch_size, structure or "keep", given.get("half_life"))
 
 
 def _split(text: str, separator: str) -> list[str]:

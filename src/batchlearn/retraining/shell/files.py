@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,15 +25,8 @@ SAMPLE_ROWS = 300
 _PACKAGES = ("batchlearn", "numpy", "scipy", "pyarrow", "safetensors", "scikit-learn")
 
 
-class VersionFiles(NamedTuple):
-    """The files of a version by name, and the shape of the responses that its sample rows must score."""
-
-    files: dict[str, bytes]
-    responses: tuple[int, ...]
-
-
-def version_files(trained: Trained, recipe: str, seed: int) -> VersionFiles:
-    """Return the files of a version: model, recipe as text, environment, sample rows and what they must score."""
+def version_files(trained: Trained, recipe: str, seed: int) -> tuple[dict[str, bytes], tuple[int, ...]]:
+    """Return the files of a version by name, and the shape of the responses that its sample rows must score."""
     fit, table = trained.fit, trained.fit.model.as_read(trained.table)
     ledger = read_ledger(table, target=fit.model.target, weight_constant=fit.model.weight_constant)
     sample = _sample(table, ledger.used, seed)
@@ -50,7 +43,7 @@ def version_files(trained: Trained, recipe: str, seed: int) -> VersionFiles:
     }
     if trained.kept is not None:
         files[KEPT] = dump_kept(trained.kept)
-    return VersionFiles(files, expected.shape)
+    return files, expected.shape
 
 
 def _sample(table: Table, used: NDArray[np.bool_], seed: int) -> pa.Table:

@@ -103,7 +103,8 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
         model = load_version(store, before).model
         known, lessened = model.target, lessened.like(model.readings)
     then, times = replace(context, source=lessened, now=as_of(before)), lessened.times()
-    table = lessened.table(*KnownRows(lessened, times, then.now, then.plan).wanted())
+    left = KnownRows(lessened, times, then.now, then.plan)
+    table = left.faded(lessened.table(*left.wanted()))
     try:
         fit = yield from iter_train(table, then.plan.recipe, threads=context.threads, before=known)
     except (DataError, NoFiniteOptimum) as problem:

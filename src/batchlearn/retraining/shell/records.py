@@ -11,7 +11,6 @@ from typing import Any
 
 from batchlearn.artifacts.store import Store
 from batchlearn.artifacts.tensors import unpack
-from batchlearn.data.encoding import PairTerm
 from batchlearn.errors import IntegrityError
 from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
@@ -75,13 +74,16 @@ class CycleContext:
     def plan(self) -> Plan:
         """What the settings of the project say, with nothing held out."""
         settings, project = self.project.settings, self.project
-        window, recipe = settings.policy.window, settings.recipe
+        recipe = settings.recipe
+        window, half_life = (
+            None if one is None else Span.parse(one) for one in (settings.policy.window, settings.policy.half_life)
+        )
         if recipe.model is not None:
             recipe = replace(recipe, folder=str(project.root))
         return Plan(
             recipe=replace(recipe, holdout=0.0, costs=settings.review.costs),
             policy=project.policy,
-            window=None if window is None else Span.parse(window),
+            window=window,
             start=settings.policy.start,
             gate=project.gate,
             share=settings.gate.share,
@@ -91,6 +93,7 @@ class CycleContext:
             fallback=settings.policy.fallback,
             price=settings.policy.price,
             structure=settings.policy.structure,
+            half_life=half_life,
         )
 
 
@@ -191,11 +194,7 @@ class RegisteredVersions:
         store = self.context.project.store
         live = load_champion(store, self.context.project.allowed)
         model, record = live.stored.model, live.stored.record
-        chosen = record["structure"]
-        strengths = {str(name): float(one) for name, one in chosen.get("strengths", {}).items()}
-        pairs = tuple(one for one in model.encoding.groups if isinstance(one, PairTerm))
-        rules = self.context.plan.recipe.rules
-        rules = replace(rules, additive=chosen.get("encoding") == "additive", bins=chosen.get("bins") or rules.bins)
+        structure = Structure.of_record(record["structure"], model.encoding, self.context.plan.recipe.rules)
         kept, pruned = None, KEPT in live.version.pruned
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
@@ -205,11 +204,11 @@ class RegisteredVersions:
             as_of=as_of(live.version),
             latest=latest_of(live.version),
             generation=live.promotion.generation,
-            strengths=strengths,
+            strengths=structure.strengths,
             recipe=dict(record["recipe"]),
             kept=kept,
             pruned=pruned,
-            structure=Structure(rules, pairs, strengths),
+            structure=structure,
             columns=None if said is None else {str(one["name"]): one["read_as"] for one in said},
         )
 

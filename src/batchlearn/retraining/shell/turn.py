@@ -332,7 +332,7 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
     def shown(instant: float | None) -> str | None:
         return None if instant is None else shown_instant(instant, counted.stamped)
 
-    files = version_files(trained, context.project.text, context.plan.recipe.seed)
+    files, responses = version_files(trained, context.project.text, context.plan.recipe.seed)
     model, newest = fit.model, newest_version(store)
     before = None if newest is None else rows_of(store, newest)
     names = [*(model.readings or model.encoding.kinds)]  # the oldest models do not say how they read columns
@@ -364,7 +364,7 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
         "evaluation": trained.evaluation,
         "gate": judged(trained.verdict),
         "judged_against": trained.judged_against,
-        "sample": {"shape": list(files.responses)},
+        "sample": {"shape": list(responses)},
         "notes": list(map(str, turn.notes)),
         "noted": _coded(turn.notes),
         "alarms": list(map(str, turn.alarms)),
@@ -372,5 +372,5 @@ def register_trained(context: CycleContext, counted: RowsCounted, trained: Train
         "forgotten": trained.forgotten,
     }
     # A number that was given is not given again, though its folder be gone: records speak of it.
-    whole = {**files.files, ROWS: listed.dump()}
+    whole = {**files, ROWS: listed.dump()}
     return register(store, plain(description), whole, beyond=highest_version(events(store)))

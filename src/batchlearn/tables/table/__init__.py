@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from batchlearn.tables.readings import ColumnReading, ColumnRemark, ColumnUse, R
 from batchlearn.tables.sources import ArrowSource, Source, arrow_table
 from batchlearn.tables.sources.opening import open_files
 from batchlearn.tables.table.kept import KeptColumns, KeptScan
-from batchlearn.tables.table.roles import ROLES, Roles, WeightKind, check_roles, missing
+from batchlearn.tables.table.roles import ROLES, Fading, Roles, WeightKind, check_roles, missing
 from batchlearn.tables.table.scan import Scan, compiled
 from batchlearn.tables.text.delimited import DelimitedSource
 from batchlearn.tables.text.inspection import TextRules
@@ -46,6 +47,8 @@ class Table:
         absent: Columns that a model reads and the table does not have; they are scanned as missing values.
         strict: Whether an absent column is refused, and a value that its column's reading does not take.
         outer_spaces: Whether spaces around a text tell it from others, as they did for models of before they did not.
+        fading: How much less older rows count to learn from; None where rows of all ages count alike.
+        files: The files that the rows are in; none where they are in memory or in a database elsewhere.
         kept: Columns that were read once and need not be decoded again; None where none were.
 
     Example:
@@ -67,6 +70,8 @@ class Table:
     absent: tuple[Column, ...] = ()
     strict: bool = False
     outer_spaces: bool = False
+    fading: Fading | None = None
+    files: tuple[Path, ...] = ()
     kept: KeptColumns | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -261,7 +266,7 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
             name: replace(each, null=tuple(dict.fromkeys((*each.null, *given))), zoneless=zone or each.zoneless)
             for name, each in like.items()
         }
-    opened, name = _open(source, PartOfFile(query, sheet), rules, roles, like)
+    opened, name, paths = _open(source, PartOfFile(query, sheet), rules, roles, like)
     stored = opened.schema.names
     needed = None if like is None else {*like, *(getattr(roles, role) for role in ROLES)}
     refuse_equal_names([each for each in stored if each not in roles.drop], quoted(name), needed)
@@ -273,7 +278,8 @@ def read(  # noqa: PLR0913 - the one door for users: each argument is a role or 
     roles = replace(roles, drop=(*roles.drop, *positions))
     condition = Written(where) if isinstance(where, str) else where
     remarks = tuple(remark for remark in _remarks(opened, like) if remark.column not in roles.drop)
-    table = Table(opened, columns, roles, condition, name, readings, remarks, strict=strict).like(like or {})
+    table = Table(opened, columns, roles, condition, name, readings, remarks, strict=strict, files=paths)
+    table = table.like(like or {})
     check_roles(table, opened.schema.names)
     for category in categories:
         table.column(category)
@@ -330,15 +336,16 @@ def _refuse_remarks(table: Table) -> None:
 
 def _open(
     source: object, part: PartOfFile, rules: TextRules, roles: Roles, like: Mapping[str, ColumnReading] | None
-) -> tuple[Source, str]:
+) -> tuple[Source, str, tuple[Path, ...]]:
     if not isinstance(source, (str, os.PathLike, Files)):
         arrow = arrow_table(source)
         if not arrow.num_rows and like is None:
             raise DataError("the table has 0 rows; at least one is needed", code="no-rows")
-        return ArrowSource(arrow), "table"
+        return ArrowSource(arrow), "table", ()
     files = source if isinstance(source, Files) else find(source, part=part)
     needed = {getattr(roles, role): role for role in ("target", "time", "weight", "offset", "exposure")}
-    return open_files(files, rules, {name: role for name, role in needed.items() if name}, like), files.name
+    opened = open_files(files, rules, {name: role for name, role in needed.items() if name}, like)
+    return opened, files.name, tuple(files.paths)
 
 
 def _read_as(

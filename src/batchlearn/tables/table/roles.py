@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
+
 from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.kernels.design import Floats
 from batchlearn.tables.columns import Column, Kind, name_advice, unsupported, without_kind
 
 if TYPE_CHECKING:
     from batchlearn.tables.table import Table
 
 WeightKind = Literal["importance", "frequency"]
+_MOST_HALF_LIVES = 40.0
 ROLES = ("target", "time", "group", "weight", "offset", "exposure")
 
 
@@ -72,6 +76,28 @@ class Roles:
     def frequency(self) -> str | None:
         """The column that says how often each row occurs; None where weights are none or of importance."""
         return self.weight if self.weight_kind == "frequency" else None
+
+
+@dataclass(frozen=True)
+class Fading:
+    """A row counts half as much for every half-life that lies between when it was seen and `as_of`.
+
+    Both are on the scale of the time column. Rows that are older than 40 half-lives count as those of 40, 1e-12, so
+    that products of weights do not vanish.
+    """
+
+    as_of: float
+    half_life: float
+
+    def faded(self, weight: Floats | None, time: Floats | None) -> Floats:
+        """Return weights, (rows,), 1 unless given, by the times at which rows were seen; NaN where that is missing."""
+        if time is None:
+            raise UsageError(
+                "Rows are to fade with time, and the table has no time column; name it with time= (--time).",
+                code="no-time",
+            )
+        age = np.clip((self.as_of - time) / self.half_life, 0.0, _MOST_HALF_LIVES)
+        return np.exp2(-age) if weight is None else weight * np.exp2(-age)
 
 
 def check_roles(table: Table, stored: Sequence[str]) -> None:

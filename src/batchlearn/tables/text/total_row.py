@@ -68,7 +68,7 @@ def holds_sums(
     for name, value in values.items():
         digits = (
             len((last[name] or "").rpartition(readings[name].decimal)[2].rstrip("%$€ "))
-            if _has(last, name, readings)
+            if (readings[name].decimal in (last[name] or ""))
             else 0
         )
         # Twice the value, for the sum of all rows has it once more.
@@ -76,10 +76,6 @@ def holds_sums(
             return False
         some = some or abs(value) > 0.0
     return some
-
-
-def _has(last: Mapping[str, str | None], name: str, readings: Mapping[str, ColumnReading]) -> bool:
-    return readings[name].decimal in (last[name] or "")
 
 
 def _number(text: str | None, reading: ColumnReading) -> Any:

@@ -391,6 +391,7 @@ def _assemble(
         notes=(*said, *trained.notes),
         condition=None if condition is None else str(condition),
         where=None if where is None else str(where),
+        fading=table.fading,
         class_weights=learner.class_weights or None,
         summary=replace(summarise(table, prepared, encoding, rows, None), seconds=clock.seconds),
         columns=uses,

@@ -86,7 +86,10 @@ def name_estimator(path: str, settings: Mapping[str, Setting], folder: Path) -> 
             "lightgbm.LGBMClassifier, or a file with one, such as my_models.py:build.",
             code="learner-path",
         )
-    with foreign_code(f"{quoted(path)} cannot be imported", "learner-failed", "Mend it, or name another one."):
+    mend = "Mend it, or name another one."
+    with foreign_code(
+        f"{quoted(path)} cannot be imported", code="learner-not-imported", advice=mend, refusal=UsageError
+    ):
         try:
             module = import_module(place) if file is None else import_file(file)
         except ImportError as problem:
@@ -210,9 +213,8 @@ def fit_keywords(estimator: Any, learner: LearnerRecord, ledger: Ledger, roles: 
     takes, found = inspect.signature(last.fit).parameters, dict[str, Floats]()
     if ledger.weight is not None:
         if "sample_weight" not in takes:
-            what = (
-                "Class weights were" if learner.class_weights else f"The column of weights {quoted(roles.weight)} was"
-            )
+            what = "A half-life was" if roles.weight is None else f"The column of weights {quoted(roles.weight)} was"
+            what = "Class weights were" if learner.class_weights else what
             raise UsageError(
                 f"{what} given and the fit of {path} takes no sample_weight; leave them out, or use an estimator that "
                 "does.",

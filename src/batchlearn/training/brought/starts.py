@@ -94,6 +94,7 @@ def go_on(start: str, model: BroughtModel, recipe: Recipe, table: Table, threads
         notes=(Note(Code.LEARNER_CONTINUED, {"path": learner.path, "how": found.how}),),
         condition=None if condition is None else str(condition),
         where=None if where is None else str(where),
+        fading=table.fading,
         class_weights=learner.class_weights or None,
         columns=column_uses(table, model.encoding),
         lines_passed_over=table.lines_passed_over,

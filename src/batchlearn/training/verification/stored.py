@@ -33,6 +33,7 @@ from batchlearn.tables.files import Files, find
 from batchlearn.tables.table import ReadingRules, Table
 from batchlearn.tables.table.budget import UNLIMITED, MemoryBudget, budget_of
 from batchlearn.tables.table.kept import keep
+from batchlearn.tables.table.roles import Fading
 from batchlearn.tables.table.row_list import RowList, compare, open_parts, path_below
 from batchlearn.training.certificate import Certificate, Certification, Units, certify
 from batchlearn.training.train import fit_objective
@@ -91,6 +92,7 @@ class _Statement:
     condition: str | None
     structure: _RecordedStructure = field(default_factory=_RecordedStructure)
     class_weights: list[float] | None = None
+    fading: Fading | None = None
 
     @property
     def weights(self) -> Floats | None:
@@ -134,7 +136,7 @@ def iter_verify_model(
     if files is not None:
         data, listed = _listed(Path(path), files if isinstance(files, Files) else find(files), rules)
     table = stored.model.as_read(training_table(stored.model, statement.condition, data, rules))
-    table = replace(table, condition=together(table.condition, listed))
+    table = replace(table, condition=together(table.condition, listed), fading=statement.fading)
     stored.model.check(table)
     absent = [column.name for column in table.absent if column.name in stored.model.encoding.kinds]
     if absent:
