@@ -628,8 +628,12 @@ void at_rows(AtTile& at, std::ptrdiff_t padded, const Charges* charges, Running&
 
 // The largest of what rows that count say.
 Doubles largest_counted(const double* values, const AtTile& at, Doubles so_far) {
-    for (std::ptrdiff_t r = 0; r < at.padded; r += LANES)
-        so_far = larger(where_less(all(0.0), load(at.weight + r), magnitude(load(values + r)), all(0.0)), so_far);
+    for (std::ptrdiff_t r = 0; r < at.padded; r += LANES) {
+        const Doubles size = magnitude(load(values + r));
+        // What is no number is as large as can be: nothing may be bounded by it.
+        const Doubles known = where_less(size, all(INFINITE), size, all(INFINITE));
+        so_far = larger(where_less(all(0.0), load(at.weight + r), known, all(0.0)), so_far);
+    }
     return so_far;
 }
 

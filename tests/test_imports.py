@@ -52,6 +52,17 @@ def test_a_model_loads_without_what_trains_it() -> None:
     assert within(loaded, ("batchlearn.training", "batchlearn.solvers", "batchlearn.estimators")) == []
 
 
+def test_a_command_loads_neither_pandas_nor_what_its_rows_do_not_ask_for(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("x,y\n" + "".join(f"{k % 7},{k % 7 + k % 3}\n" for k in range(300)))
+    words = ["batchlearn", "train", str(tmp_path / "rows.csv"), "--target", "y", "--json"]
+    typed = [*words, "--output", str(tmp_path / "model")]
+    command = f"import io, contextlib; sys.argv = {typed!r}\nfrom batchlearn.cli import main\n"
+    loaded = loaded_by(command + "with contextlib.redirect_stdout(io.StringIO()):\n    assert main() == 0")
+    assert (tmp_path / "model").is_dir()
+    assert "pyarrow" in loaded
+    assert within(loaded, ("pandas", "sklearn", "scipy.optimize", "rich")) == []
+
+
 def test_help_loads_no_numbers() -> None:
     loaded = loaded_by("import contextlib, io, batchlearn.cli as cli\n" + _HELP)
     assert within(loaded, ("numpy", "pyarrow", "sklearn", "scipy")) == []

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from queue import SimpleQueue
+from threading import Event
+from typing import Any, NamedTuple, TypeVar
 
 Said = TypeVar("Said")
 Heard = TypeVar("Heard")
@@ -29,6 +33,45 @@ def told(work: Generator[Said, None, Answer], tell: Callable[[Said], Heard]) -> 
             answer: Answer = end.value
             return answer
         yield tell(said)
+
+
+def at_once(works: Sequence[Generator[Said, None, Any]], threads: int) -> Generator[Said, None, list[Any]]:
+    """Do works that do not wait for each other, so many at once; return their answers in order.
+
+    What is yielded is what the first of those still at work says. Where one fails the others are done before its error
+    is raised; all end at their next word where nobody listens.
+    """
+    if threads == 1 or len(works) < 2:
+        answers = []
+        for work in works:
+            answers.append((yield from work))
+        return answers
+    heard: SimpleQueue[tuple[int, Said | None]] = SimpleQueue()
+    left_alone = Event()
+
+    def do(number: int) -> Any:
+        try:
+            while not left_alone.is_set():
+                heard.put((number, next(works[number])))
+        except StopIteration as end:
+            return end.value
+        finally:
+            heard.put((number, None))
+
+    with ThreadPoolExecutor(threads) as pool:
+        # In a copy of our context: NumPy's error state is part of it, and threads start with their own.
+        tasks = [pool.submit(copy_context().run, do, number) for number in range(len(works))]
+        working = set(range(len(works)))
+        try:
+            while working:
+                number, said = heard.get()
+                if said is None:
+                    working.remove(number)
+                elif number == min(working):
+                    yield said
+        finally:
+            left_alone.set()
+    return [task.result() for task in tasks]
 
 
 class Progress(NamedTuple):

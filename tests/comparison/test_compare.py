@@ -130,6 +130,16 @@ def test_two_comparisons_agree_but_for_the_clock() -> None:
     assert first.noise == second.noise
 
 
+def test_batches_larger_than_any_contenders_get_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LARGER_BATCHES", (8, 32))
+    found = compare(table(), replace(SHORT, contenders=(mini_batch(8),), seeds=3), threads=2).measured
+    assert found is not None
+    assert [size for size, *_ in found.sizes] == [8, 32]
+    (_, _, low, high), (_, only, lowest, highest) = found.sizes
+    assert low < high
+    assert lowest == only == highest
+
+
 def test_what_is_not_needed_is_left_out_where_it_took_long(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = replace(SHORT, contenders=(mini_batch(8),), seeds=1)
     in_time = compare(table(), plan, threads=1)

@@ -132,3 +132,12 @@ def test_a_matrix_known_too_badly_is_refused() -> None:
     matrix = np.array([[1.0, 0.999], [0.999, 1.0]])
     assert isinstance(factorise(matrix, 1e-6), Factor)
     assert "singular to working precision" in str(refusal(matrix, 1e-3))
+
+
+def test_a_factor_for_steps_measures_and_takes_a_matrix_in_either_order() -> None:
+    rng = np.random.default_rng(5)
+    matrix, vector = spread(rng, 40, 1e3), rng.normal(size=40)
+    light, turned = step_factor(matrix), step_factor(np.asfortranarray(matrix))
+    assert light.norm(vector) == pytest.approx(factorise(matrix, 0.0).norm(vector), rel=1e-9)
+    assert np.array_equal(light.lower, turned.lower)
+    assert np.array_equal(light.lower, np.tril(light.lower)), "nothing is left above the diagonal"

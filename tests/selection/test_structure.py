@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from batchlearn.data.split import SplitKind, hold_out, with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.progress import finish
 from batchlearn.selection import structure as module
+from batchlearn.selection.interactions import best_pairs
 from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
 
 RULES = EncodingRules()
@@ -236,6 +238,16 @@ def test_the_search_for_pairs_stays_affordable(monkeypatch: pytest.MonkeyPatch) 
     assert max(one.coefficients for one in less.alternatives) < widest
     monkeypatch.setattr(module, "_MOST_COEFFICIENTS", 1)
     assert not any("pairs" in one.name for one in choose(columns, "squared").alternatives)
+
+
+def test_pairs_that_their_own_rows_promise_nothing_of_are_not_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, X = drawn(11)
+    columns = columns_of(X, 2.0 * X[:, 0] * X[:, 1] + X[:, 1] * X[:, 2] + rng.normal(size=2000))
+    assert max(one.pairs for one in choose(columns, "squared").alternatives) > 1
+    monkeypatch.setattr(module, "best_pairs", lambda *given: [replace(one, gain=1e-9) for one in best_pairs(*given)])
+    chosen = choose(columns, "squared")
+    assert max(one.pairs for one in chosen.alternatives) == 1, "one is tried whatever the early rows say"
+    assert len(chosen.pairs) == 1
 
 
 # --- roles and bad cases --------------------------------------------------------------------------------------------

@@ -6,14 +6,13 @@ import sys
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
-
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
+from typing import TYPE_CHECKING, TypeVar
 
 from batchlearn.progress import Progress
-from batchlearn.report.terminal import clean
+from batchlearn.report.values import clean
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Result = TypeVar("Result")
 
@@ -48,6 +47,8 @@ class Speedometer:
         taken = time.perf_counter() - self._stage_began
         speed = f", {_short(self._rows / taken)} rows/s" if self._rows and taken > 0.05 else ""
         text = f"{self.seconds:4.0f} s  {self._stage}{self._said}{speed}"
+        from rich.text import Text  # imported here, as below: where nothing is shown nothing is loaded
+
         return Text(clean(text), style="dim", no_wrap=True, overflow="crop")
 
 
@@ -75,6 +76,9 @@ def progress() -> Iterator[Callable[[Progress], None]]:
     if not sys.stderr.isatty():
         yield lambda _report: None
         return
+    from rich.console import Console
+    from rich.live import Live
+
     meter = Speedometer()
     console = Console(stderr=True, highlight=False, markup=False, emoji=False)
     live = Live(meter, console=console, refresh_per_second=_REFRESHES, transient=True)

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 from batchlearn.comparison.contenders import (
+    SHUFFLED,
     STORED,
     Budget,
     Contender,
@@ -23,7 +24,7 @@ from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.progress import Progress, finish
+from batchlearn.progress import Progress, at_once
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table
@@ -51,7 +52,7 @@ class ComparisonPlan:
 
     Args:
         contenders: Full batch, mini-batches of 32, 128 and 512, and online unless given.
-        budget: What each run may spend: ten passes and two seconds unless given.
+        budget: What each run may spend: ten passes and one second unless given.
         seeds: Runs of each contender whose result depends on a seed, 1 to 100.
         rows: A larger table is compared on a random sample of so many rows, 2 or more.
 
@@ -143,9 +144,7 @@ def iter_compare(
         benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads))
         noise = tuple(noise_along(benchmark))
         arena = _Arena(benchmark, plan, recipe.seed, began)
-        runs = {}
-        for contender in plan.entrants:
-            runs[contender.name] = yield from _all_runs(arena, contender)
+        runs = yield from _all_runs(arena)
         outcomes = yield from _outcomes(arena, runs)
         batch = yield from _measured(arena, noise, outcomes)
         rates = yield from _rates(arena)
@@ -182,17 +181,26 @@ class _Arena:
         return range(self.seed, self.seed + self.plan.seeds)
 
 
-def _all_runs(arena: _Arena, contender: Contender) -> Generator[Progress, None, tuple[tuple[Run, ...], Run | None]]:
-    """Run a contender with each seed and on the rows as stored; once where nothing is drawn at random."""
-    budget = arena.plan.budget
-    if contender.regime.size is None:
-        run = yield from run_contender(arena.benchmark, contender, budget, arena.seed)
-        return (run,), None
-    runs = []
-    for seed in arena.seeds:
-        runs.append((yield from run_contender(arena.benchmark, contender, budget, seed)))
-    stored = yield from run_contender(arena.benchmark, contender, budget, arena.seed, STORED)
-    return tuple(runs), stored
+def _all_runs(arena: _Arena) -> Generator[Progress, None, dict[str, tuple[tuple[Run, ...], Run | None]]]:
+    """Run each contender with each seed and on the rows as stored; once where nothing is drawn at random.
+
+    Full batch, whose readings are shared out over the threads, runs by itself; the others at once, a thread each.
+    """
+    benchmark, budget, runs = arena.benchmark, arena.plan.budget, {}
+    drawn = [contender for contender in arena.plan.entrants if contender.regime.size is not None]
+    for contender in arena.plan.entrants:
+        if contender not in drawn:
+            run = yield from run_contender(benchmark, contender, budget, arena.seed)
+            runs[contender.name] = (run,), None
+    asked = [(contender, seed, SHUFFLED) for contender in drawn for seed in arena.seeds]
+    asked += [(contender, arena.seed, STORED) for contender in drawn]
+    works = [run_contender(benchmark, contender, budget, seed, order) for contender, seed, order in asked]
+    done = yield from at_once(works, benchmark.rows.threads)
+    for contender in drawn:
+        shuffled = tuple(run for run in done if run.contender is contender and run.order == SHUFFLED)
+        stored = next(run for run in done if run.contender is contender and run.order == STORED)
+        runs[contender.name] = shuffled, stored
+    return {contender.name: runs[contender.name] for contender in arena.plan.entrants}
 
 
 def _outcomes(
@@ -226,13 +234,11 @@ def _measured(
     passes = min(run.last.passes for one in entrants.values() for run in one.runs)
     values = {size: [run.value_at(passes) for run in one.runs] for size, one in entrants.items()}
     budget = Budget(passes, arena.plan.budget.seconds)
-    for size in _LARGER_BATCHES:
-        if size in values or 4 * size > len(benchmark.rows) or arena.late:
-            continue
-        values[size] = []
-        for seed in arena.seeds:
-            run = yield from run_contender(benchmark, mini_batch(size), budget, seed)
-            values[size].append(run.value_at(passes))
+    # One seed each: the noise of a batch falls with its size, and smaller ones have shown how seeds differ.
+    larger = [size for size in _LARGER_BATCHES if size not in values and 4 * size <= len(benchmark.rows)]
+    works = [run_contender(benchmark, mini_batch(size), budget, arena.seed) for size in larger if not arena.late]
+    for run in (yield from at_once(works, benchmark.rows.threads)):
+        values[run.contender.regime.size or 0] = [run.value_at(passes)]
     excess = {size: [value - best for value in found if value is not None] for size, found in values.items()}
     return judge_batch_sizes(excess, passes, sampling_loss(noise), benchmark.loss_bound)
 
@@ -247,11 +253,11 @@ def _rates(arena: _Arena) -> Generator[Progress, None, Rates | None]:
         benchmark.objective.hessian_diagonal(benchmark.rows, benchmark.start) - benchmark.objective.penalty.diagonal
     )
     curvature = max(float(diagonal.sum()), 1e-300)
-    tried = []
-    budget = Budget(1.0, min(arena.plan.budget.seconds, _RATE_SECONDS))
-    for multiple in _RATES:
-        rate = multiple / curvature
-        contender = Contender(f"learning rate {rate:.2g}", MiniBatch(_RATES_BATCH), StochasticGradient(rate))
-        run = yield from run_contender(benchmark, contender, budget, arena.seed)
-        tried.append((rate, max(run.last.value - benchmark.optimum.value, 0.0)))
-    return Rates(_RATES_BATCH, 1.0, tuple(tried))
+    budget, rates = Budget(1.0, min(arena.plan.budget.seconds, _RATE_SECONDS)), [one / curvature for one in _RATES]
+    contenders = [
+        Contender(f"learning rate {rate:.2g}", MiniBatch(_RATES_BATCH), StochasticGradient(rate)) for rate in rates
+    ]
+    works = [run_contender(benchmark, contender, budget, arena.seed) for contender in contenders]
+    runs = yield from at_once(works, benchmark.rows.threads)
+    excess = (max(run.last.value - benchmark.optimum.value, 0.0) for run in runs)
+    return Rates(_RATES_BATCH, 1.0, tuple(zip(rates, excess, strict=True)))

@@ -86,11 +86,11 @@ class Budget:
     Example:
         >>> import batchlearn as bl
         >>> bl.Budget(passes=4)
-        Budget(passes=4, seconds=2.0)
+        Budget(passes=4, seconds=1.0)
     """
 
     passes: float = 10.0
-    seconds: float = 2.0
+    seconds: float = 1.0
 
     def __post_init__(self) -> None:
         for name, value in (("passes", self.passes), ("seconds", self.seconds)):

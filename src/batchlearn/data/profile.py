@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,22 +48,19 @@ def level_digest(level: str) -> int:
 
 
 class Sample(NamedTuple):
-    """The rows with the lowest lots: a sample of fixed size, of which two can be put together."""
+    """Some rows: their values and their lots."""
 
     values: Floats
     lots: Hashes
 
-    def merge(self, other: Sample) -> Sample:
-        """Return the sample of both, in the order of the rows."""
-        if len(self.lots) == _SAMPLE:
-            drawn = other.lots < self.lots.max()
-            other = Sample(other.values[drawn], other.lots[drawn])
-        values = np.concatenate([self.values, other.values])
-        lots = np.concatenate([self.lots, other.lots])
-        if len(values) > _SAMPLE:
-            kept = np.flatnonzero(lots <= np.partition(lots, _SAMPLE - 1)[_SAMPLE - 1])[:_SAMPLE]
-            values, lots = values[kept], lots[kept]
-        return Sample(values, lots)
+
+def lowest(samples: Sequence[Sample]) -> Sample:
+    """Return the rows with the lowest lots, in their order: a sample of fixed size of all of them."""
+    values, lots = (np.concatenate(parts) for parts in zip(*samples, strict=True))
+    if len(lots) > _SAMPLE:
+        kept = np.flatnonzero(lots <= np.partition(lots, _SAMPLE - 1)[_SAMPLE - 1])[:_SAMPLE]
+        values, lots = values[kept], lots[kept]
+    return Sample(values, lots)
 
 
 class Moments(NamedTuple):
@@ -151,7 +149,8 @@ class NumberProfile:
     """Of the values with their signs turned round."""
     # Whole numbers that differ in every row so far; None once a value came twice or was no whole number.
     distinct: list[Floats] | None = field(default_factory=list)
-    _sample: Sample = field(default_factory=lambda: Sample(np.empty(0), np.empty(0, dtype=np.uint64)))
+    # Those that may be drawn: put together when they are twice too many.
+    _samples: list[Sample] = field(default_factory=lambda: [Sample(np.empty(0), np.empty(0, dtype=np.uint64))])
     _done: Moments = field(default_factory=Moments)
     _waiting: list[tuple[Floats, Floats]] = field(default_factory=list)  # values and weights, less than a stretch
 
@@ -162,7 +161,9 @@ class NumberProfile:
             return
         there = ~np.isnan(values)
         known = values[there]
-        self._sample = self._sample.merge(Sample(known, lots[there]))
+        self._samples.append(Sample(known, lots[there]))
+        if sum(len(sample.lots) for sample in self._samples) > 2 * _SAMPLE:
+            self._samples = [lowest(self._samples)]
         self.rows += len(values)
         self.missing += len(values) - len(known)
         if len(known):
@@ -191,7 +192,7 @@ class NumberProfile:
     @property
     def sample(self) -> Floats:
         """Known values of at most 200,000 rows, chosen at random."""
-        return self._sample.values
+        return lowest(self._samples).values
 
     @property
     def moments(self) -> Moments:
@@ -206,7 +207,7 @@ class NumberProfile:
         merged.lowest, merged.highest = self.lowest.merge(other.lowest), self.highest.merge(other.highest)
         merged.distinct = self.distinct
         merged._add_distinct(other.distinct)
-        merged._sample = self._sample.merge(other._sample)
+        merged._samples = [lowest([*self._samples, *other._samples])]
         merged._done = self.moments.merge(other.moments)
         return merged
 

@@ -16,6 +16,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.native.lapack import factor_lower, invert_lower, square_lower
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.kernels.sums import symmetric
 
@@ -96,7 +97,8 @@ class Factor:
     def inverse_hessian(self) -> Floats:
         """H^-1, shape (d, d)."""
         # Half the multiplications of X'X: only its lower triangle, which stands in the upper one of the transpose.
-        lower, _ = lapack.dlauum(self.inverse, lower=1)
+        lower = np.array(self.inverse, order="F")
+        square_lower(lower)
         scaled = symmetric(lower.T)
         scaled /= self.diagonal[:, None]
         scaled /= self.diagonal
@@ -128,6 +130,10 @@ class StepFactor:
         scale = self.diagonal if vector.ndim == 1 else self.diagonal[:, None]
         return np.asarray(lapack.dpotrs(self.lower, vector / scale, lower=1)[0] / scale)
 
+    def norm(self, vector: Floats) -> float:
+        """Return sqrt(v' H^-1 v) of a vector (d,)."""
+        return math.sqrt(max(float(vector @ self.solve(vector)), 0.0))
+
 
 def step_factor(hessian: Floats) -> StepFactor:
     """Factor a symmetric matrix, (d, d), to step by; raises NotPositiveDefinite where it is nearly singular."""
@@ -146,8 +152,8 @@ def factorise(hessian: Floats, relative_error: float) -> Factor:
     Raises NotPositiveDefinite where no factor can be vouched for.
     """
     diagonal, lower = _scaled_factor(hessian)
-    inverse, _ = lapack.dtrtri(lower, lower=1, overwrite_c=1)
-    return Factor(diagonal, inverse, looseness=1.0).charged(relative_error)
+    invert_lower(lower)
+    return Factor(diagonal, lower, looseness=1.0).charged(relative_error)
 
 
 def _scaled_factor(hessian: Floats) -> tuple[Floats, Floats]:
@@ -164,15 +170,17 @@ def _scaled_factor(hessian: Floats) -> tuple[Floats, Floats]:
     if np.any(curved > _LARGEST_CURVATURE):
         raise NotPositiveDefinite(f"a curvature of {np.max(curved):.0e} is too large to be certain of", np.zeros(size))
     diagonal = np.sqrt(curved)
-    scaled = hessian / diagonal[:, None]
+    scaled = np.divide(hessian, diagonal[:, None], order="C")
     scaled /= diagonal
     # The transpose is the same matrix in the order of LAPACK, which then works in place.
-    lower, information = lapack.dpotrf(scaled.T, lower=1, clean=1, overwrite_a=1)
-    if information != 0:
+    lower = scaled.T
+    order = factor_lower(lower)
+    if order != 0:
         scaled = hessian / diagonal[:, None] / diagonal
         # A direction of no curvature inside the leading minor where Cholesky stopped.
-        order, direction = int(information), np.zeros(size)
+        direction = np.zeros(size)
         _, vectors = np.linalg.eigh(scaled[:order, :order])
         direction[:order] = vectors[:, 0]
         raise NotPositiveDefinite("it is singular to working precision", direction / diagonal)
+    np.copyto(scaled, 0.0, where=np.tri(size, k=-1, dtype=bool))  # what LAPACK leaves above the diagonal of `lower`
     return diagonal, lower

@@ -31,7 +31,7 @@ from batchlearn.errors import NoFiniteOptimum
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import Loss, loss_of
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.progress import finish
+from batchlearn.progress import at_once, finish
 from batchlearn.selection.class_penalties import select_class_penalties
 from batchlearn.selection.huber_threshold import narrowing, wide_enough
 from batchlearn.selection.interactions import best_pairs
@@ -190,7 +190,7 @@ def choose_structure(  # noqa: PLR0913 - rows, how they are told apart, and what
     if asked is not None:
         rows = finish(build_rows(taken, cut, encoding, inside, threads, fingerprinted=False, journal=journal))
         bench = bench._replace(loss=wide_enough(asked, rows, tuple(encoding_terms(encoding).values())))
-    best, tried = _best(bench, rules, encoding)
+    best, tried = yield from _best(bench, rules, encoding)
     found = best.structure
     if asked is not None and bench.loss.corners is not None:
         factor = narrowing(bench.loss.corners, asked)
@@ -198,7 +198,9 @@ def choose_structure(  # noqa: PLR0913 - rows, how they are told apart, and what
     return replace(found, alternatives=tuple(replace(one, chosen=one is best.alternative) for one in tried))
 
 
-def _best(bench: _Bench, rules: EncodingRules, encoding: Encoding) -> tuple[_FittedStructure, tuple[Alternative, ...]]:
+def _best(
+    bench: _Bench, rules: EncodingRules, encoding: Encoding
+) -> Generator[int, None, tuple[_FittedStructure, tuple[Alternative, ...]]]:
     """Return the best candidate, and all that were tried; `encoding` is the linear one."""
     linear = _try(bench, Structure(rules), encoding)
     tried = [linear.alternative]
@@ -213,19 +215,26 @@ def _best(bench: _Bench, rules: EncodingRules, encoding: Encoding) -> tuple[_Fit
     narrow = _encoded(bench, few)
     if fine is not linear:
         tried.append(fine.alternative)
+    best = fine if _beats(fine, linear) else linear
+    searched = None
     if narrow.layout.size != wide.layout.size:
-        coarse = _try(bench, few, narrow, fine)
+        by_few = _tried(bench, few, narrow, fine)
+        if bench.threads > 1 and bench.journal is None:
+            # Few bins seldom win: what pairs add to many is looked for beside them, and again where they do.
+            coarse, searched = yield from at_once([by_few, _add_pairs(bench, fine, best)], bench.threads)
+        else:
+            coarse = yield from by_few
         tried.append(coarse.alternative)
         if _beats(coarse, fine, _COARSE_WORTHWHILE * max(fine.alternative.loss, 0.0), _PAIR_ERRORS):
-            additive = coarse
-    best = additive if _beats(additive, linear) else linear
-    best, pairs = _add_pairs(bench, additive, best)
+            additive, searched = coarse, None
+            best = coarse if _beats(coarse, linear) else linear
+    best, pairs = searched or (yield from _add_pairs(bench, additive, best))
     return best, (*tried, *pairs)
 
 
 def _add_pairs(
     bench: _Bench, start: _FittedStructure, best: _FittedStructure
-) -> tuple[_FittedStructure, list[Alternative]]:
+) -> Generator[int, None, tuple[_FittedStructure, list[Alternative]]]:
     """Return the best candidate once groups of pairs have been tried, and all that were.
 
     Ranked again after each step: what one pair explains, another need not. The rows that judge have no say in it.
@@ -237,13 +246,18 @@ def _add_pairs(
     for count in _PAIR_STEPS:
         ranked = best_pairs(bench.loss, start.rows, (start.encoding, start.parameters), when, count)
         sizes = start.encoding.layout.size + np.cumsum([len(candidate.term.names) for candidate in ranked])
-        new = [candidate.term for candidate in ranked[: int(np.sum(sizes <= most))]]
-        if not new:
+        ranked = ranked[: int(np.sum(sizes <= most))]
+        new = [candidate.term for candidate in ranked]
+        margin = _WORTHWHILE * max(best.alternative.loss, 0.0)
+        # The early rows themselves promise less than the late ones would have to say. One pair is always tried: where
+        # the world moves, late rows may say more than stretches do of each other.
+        hopeless = tried and sum(one.gain for one in ranked) < margin * start.rows.total_weight
+        if not new or hopeless:
             break
         structure = Structure(rules, (*start.structure.pairs, *new))
-        start = _try(bench, structure, _encoded(bench, structure), start)
+        start = yield from _tried(bench, structure, _encoded(bench, structure), start)
         tried.append(start.alternative)
-        if not _beats(start, best, _WORTHWHILE * max(best.alternative.loss, 0.0), _PAIR_ERRORS):
+        if not _beats(start, best, margin, _PAIR_ERRORS):
             break
         best = start
     return best, tried
@@ -289,6 +303,14 @@ def _encoded(bench: _Bench, structure: Structure) -> Encoding:
     words, hashed = min(structure.rules.text_words, _TEXT_WORDS), min(structure.rules.text_buckets, _TEXT_BUCKETS)
     rules = replace(structure.rules, level_cap=cap, buckets=buckets, text_words=words, text_buckets=hashed)
     return fit_encoding(bench.table.features, bench.profiles, rules, bench.table.roles.time, structure.pairs)
+
+
+def _tried(
+    bench: _Bench, structure: Structure, encoding: Encoding, before: _FittedStructure
+) -> Generator[int, None, _FittedStructure]:
+    """Try a candidate as work that says when it begins: there it ends where nobody waits for it any more."""
+    yield 0
+    return _try(bench, structure, encoding, before)
 
 
 def _try(

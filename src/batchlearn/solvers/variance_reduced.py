@@ -25,7 +25,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.native.epochs import follow_reduced
 from batchlearn.kernels.single_rows import batch_predictor, padded
 from batchlearn.kernels.variance_reduced import Averaged, follow_batches
-from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, factorise, step_factor
 from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.batches import compiled, labelled, strengths
 from batchlearn.solvers.stochastic import StochasticGradient
@@ -61,7 +61,7 @@ class ReducedState:
     point: Averaged
     passes: int
     length: float  # of a step
-    factor: Factor  # of a Hessian made from a sample, for the anchor
+    factor: StepFactor  # of a Hessian made from a sample, for the anchor
     inverse: NDArray[np.float32]  # of one that is safe for batches, in single precision
     anchor: Anchor | None
     fresh: bool  # no batch yet since the anchor
@@ -188,7 +188,7 @@ def _sample(rows: Rows, reading: ReadingPlan, number: int) -> Rows:
 
 def _precondition(
     objective: Objective, sample: Rows, parameters: Floats, length: float, diagonal: Floats | None, size: int
-) -> tuple[Factor, NDArray[np.float32]]:
+) -> tuple[StepFactor, NDArray[np.float32]]:
     """Return the factor of the Hessian of a sample, whose diagonal is nowhere below that of all rows, and an inverse.
 
     In the inverse, for batches, it is nowhere below what one row alone may bring to a step either: a rare level, which
@@ -204,7 +204,7 @@ def _precondition(
     safe[on] = np.maximum(hessian[on], floor)
     inner = factorise(safe, 0.0)
     try:
-        factor = factorise(hessian, 0.0)
+        factor = step_factor(hessian)
     except NotPositiveDefinite:  # a level that the sample does not hold, without a penalty
-        factor = inner
+        factor = step_factor(safe)
     return factor, inner.inverse_hessian.astype(np.float32)

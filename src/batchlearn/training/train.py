@@ -28,7 +28,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.objectives.class_weights import counted_by_class, log_odds_shift, moved_intercepts, weights_of
 from batchlearn.objectives.losses import loss_of
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.progress import Progress, finish, run_stage, told
+from batchlearn.progress import Progress, at_once, finish, run_stage, told
 from batchlearn.selection.covariance import Expanded, class_moments, second_moments
 from batchlearn.selection.huber_threshold import choose_threshold
 from batchlearn.selection.structure import Structure, choose_structure
@@ -60,6 +60,8 @@ from batchlearn.training.summary.spikes import spike_remarks
 from batchlearn.training.summary.texts import text_uses
 
 _FEWEST_ROWS = 2
+# Of more, two sets of encoded rows, those of the judged fit and of the one delivered, are not held at once.
+_MOST_ROWS_TWICE = 1_000_000
 
 
 def train(
@@ -153,10 +155,16 @@ def iter_train(
         known = Work(table, *known_to(ledger, recipe, split.early), structure, workers, journal=journal)
         judge = partial(_judge, known, prepared.early)
         judging = evaluate_split(table, known.ledger, split, judge)
-        evaluation, judged, notes = yield from kept_stage(journal, "evaluation", Judged, judging)
-        clock.stop("judging")
-        fitted = yield from fit_part(work, ledger.used, prepared.all, "all rows")
-        clock.stop("fitting")
+        fitting = fit_part(work, ledger.used, prepared.all, "all rows")
+        # A journal keeps answers in the order in which they were asked for.
+        if workers > 1 and journal is None and ledger.counts.used <= _MOST_ROWS_TWICE:
+            (evaluation, judged, notes), fitted = yield from at_once([judging, fitting], workers)
+            clock.stop("judging and fitting")
+        else:
+            evaluation, judged, notes = yield from kept_stage(journal, "evaluation", Judged, judging)
+            clock.stop("judging")
+            fitted = yield from fitting
+            clock.stop("fitting")
     spikes = spike_remarks(table, prepared.all, ledger)
     uses = column_uses(table, fitted.encoding, prepared.all, ledger.unreadable, spikes)
     codes = (Code.LEFT_OUT, Code.UNREADABLE_VALUES)

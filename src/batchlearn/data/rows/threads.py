@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -39,7 +39,7 @@ def thread_count(threads: int | None) -> int:
 
 def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yield work(item) in the order of the items, with no more than two answers a thread in memory."""
-    if threads == 1:
+    if threads == 1 or (isinstance(items, Sized) and len(items) == 1):
         yield from map(work, items)
         return
     with ThreadPoolExecutor(threads) as pool:

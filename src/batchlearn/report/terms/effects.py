@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 from batchlearn.formatting.numbers import count, plain
 from batchlearn.models.shapes import Shape
@@ -14,7 +15,8 @@ _Z = 1.96
 FEWEST_ROWS, FEWEST_SHARE = 20, 0.0005
 
 
-class Effects(NamedTuple):
+@dataclass(frozen=True)
+class Effects:
     """One term: an effect for each level with its error and its rows, as far as they are known."""
 
     name: str
@@ -40,7 +42,7 @@ class Effects(NamedTuple):
         rows = "" if self.rows is None else f", {count(self.rows[at], 'row')}"
         return f"{self.names[at]}: {plain(self.effect[at])}{between}{rows}"
 
-    @property
+    @cached_property
     def has_few(self) -> tuple[bool, ...]:
         """Whether each level has too few rows to be looked at; none has where rows are not known."""
         if self.rows is None:

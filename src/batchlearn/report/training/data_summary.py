@@ -19,6 +19,7 @@ _STAGES = {
     "choosing": "choosing what to fit",
     "judging": "the fit that is judged and its scores",
     "fitting": "the fit on all rows",
+    "judging and fitting": "both at once: the fit that is judged with its scores, and the fit on all rows",
 }
 
 

@@ -1,0 +1,53 @@
+"""LAPACK without Python's lock: the bits of SciPy's own calls, and other threads that go on meanwhile."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from scipy.linalg import lapack
+
+from batchlearn.kernels.native.lapack import factor_lower, invert_lower, square_lower
+
+
+@pytest.mark.parametrize("size", [1, 2, 65, 300])
+def test_each_gives_the_bits_of_scipys_call(size: int) -> None:
+    half = np.random.default_rng(size).normal(size=(size, size))
+    matrix = np.asfortranarray(half @ half.T + size * np.eye(size))
+    expected, _ = lapack.dpotrf(matrix, lower=1)
+    assert factor_lower(matrix) == 0
+    assert np.array_equal(np.tril(matrix), expected)
+    inverse, _ = lapack.dtrtri(expected, lower=1)
+    assert invert_lower(matrix) == 0
+    assert np.array_equal(np.tril(matrix), inverse)
+    product, _ = lapack.dlauum(np.asfortranarray(np.tril(matrix)), lower=1)
+    assert square_lower(matrix) == 0
+    assert np.array_equal(np.tril(matrix), np.tril(product))
+
+
+def test_what_cannot_be_done_is_said() -> None:
+    assert factor_lower(np.asfortranarray(np.diag([1.0, -1.0, 1.0]))) == 2
+    assert invert_lower(np.asfortranarray(np.diag([1.0, 1.0, 0.0]))) == 3
+    with pytest.raises(ValueError, match="in the order of Fortran"):
+        factor_lower(np.ones((3, 3)) + np.eye(3))
+
+
+def test_other_threads_go_on_while_a_matrix_is_factored() -> None:
+    size, seen, over = 2_500, 0, threading.Event()
+    matrix = np.eye(size, order="F") * 2.0
+
+    def watch() -> None:
+        nonlocal seen
+        while not over.wait(0.0005):
+            seen += 1
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    before = seen
+    factor_lower(matrix)
+    invert_lower(matrix)
+    during = seen - before
+    over.set()
+    watcher.join()
+    assert during >= 5, "half a second and more, looked at every half millisecond"
