@@ -79,6 +79,7 @@ def test_an_evaluation_with_a_fee_has_the_share_left_to_people() -> None:
     assert found.abstention == alone
     assert found.to_json()["abstention"] == json.loads(json.dumps(alone.to_json()))
     assert 0.0 < (alone.left.value or 0.0) < 1.0
+    assert f"{alone.left.value:.1%} of rows" in str(alone)
     # Rows of a class that training never saw have no costs and are left out.
     unseen = np.arange(2_000) < 100
     some = ScoredRows(np.where(unseen, np.nan, label), probability, weight, {}, unseen, {"new": 100})

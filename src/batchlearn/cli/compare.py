@@ -58,9 +58,9 @@ class PlanOptions:
             help="Compare these models instead of ways of reading rows: additive,linear,lightgbm.LGBMClassifier."
         ),
     ] = None
-    loss: Annotated[str | None, Parameter(help="logistic, softmax, squared or poisson; follows from the target.")] = (
-        None
-    )
+    loss: Annotated[
+        str | None, Parameter(help="logistic, softmax, squared or poisson; with --models any. Follows from the target.")
+    ] = None
     alpha: Annotated[float | None, Parameter(help="Strength of the penalty, of a plain linear model then.")] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
     seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS

@@ -47,6 +47,15 @@ class Abstention:
     cost_alone: Estimate
     curve: Sequence[CoveragePoint]
 
+    def __str__(self) -> str:
+        """Return what leaving rows to people is worth as a sentence."""
+        if self.left.value is None or self.cost_with_people.value is None or self.cost_alone.value is None:
+            return "Left to people: no row with a known class and a weight."
+        return (
+            f"Left to people: {self.left.value:.1%} of rows; a row costs {self.cost_with_people.value:.3g} so, "
+            f"{self.cost_alone.value:.3g} without them."
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values."""
         return {

@@ -17,7 +17,6 @@ from batchlearn.tables.columns import Kind
 from batchlearn.tables.text.numbers import NumberStyle, numbers
 from batchlearn.tables.text.times import MICROSECONDS, is_place, local_times, moments, moments_of, seconds_of_day
 
-DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _FALSE_AND_TRUE = {"false": False, "true": True, "0": False, "1": True}
 
 

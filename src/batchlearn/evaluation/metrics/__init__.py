@@ -248,19 +248,13 @@ def target_metrics(target: Target, offset: Array | None = None) -> tuple[Metric,
     metrics = _metrics_of_target(target)
     if offset is None:
         return metrics
+    row_loss = first_score(metrics).row_loss
+    assert row_loss is not None
     power = {"gamma": 2.0, "poisson": 1.0}.get(target.loss, target.power or 0.0)
     return tuple(
-        share_explained_beside(metric.name, _row_loss(metrics), offset, power)
-        if metric.name in ("r2", "d2")
-        else metric
+        share_explained_beside(metric.name, row_loss, offset, power) if metric.name in ("r2", "d2") else metric
         for metric in metrics
     )
-
-
-def _row_loss(metrics: Sequence[Metric]) -> LossOfRows:
-    loss = first_score(metrics).row_loss
-    assert loss is not None
-    return loss
 
 
 def _metrics_of_target(target: Target) -> tuple[Metric, ...]:

@@ -14,15 +14,41 @@ from batchlearn.objectives.losses.one_output import OneOutput
 
 
 class _LogLink(OneOutput):
+    name: ClassVar[str]
+    labelled: ClassVar[str]  # what a label is: count or amount
+
     def rise(self, change: Floats, label: Floats) -> Floats:
         """Return the change of a row whose label is 0, and up either way for one above."""
         return np.where(label > 0.0, np.abs(change), change)
+
+    def null_intercept(self, means: Floats) -> Floats:
+        """Return the logarithm of the mean. Raises NoFiniteOptimum where every label is zero."""
+        mean = float(means[0])
+        if not mean > 0.0:
+            above = "a count" if self.labelled == "count" else "an amount"
+            raise NoFiniteOptimum(
+                "Every label that counts is 0, so the best intercept is minus infinity; the "
+                f"{self.name.capitalize()} loss needs a row with {above} above 0. Check the label column and the "
+                "filter of the rows.",
+                code="all-counts-zero" if self.labelled == "count" else "all-amounts-zero",
+            )
+        return np.asarray([math.log(mean)])
+
+    def _refuse_negative(self, label: Floats) -> None:
+        negative = label[label < 0]
+        if negative.size:
+            raise DataError(
+                f"A label is {quoted(negative[0])}; the {self.name.capitalize()} loss needs {self.labelled}s of 0 or "
+                "more. Use --loss squared for numbers that may be negative.",
+                code="label-negative",
+            )
 
 
 class PoissonLoss(_LogLink):
     """Half the Poisson deviance of a count y whose mean is exp(eta)."""
 
     name: ClassVar[str] = "poisson"
+    labelled: ClassVar[str] = "count"
     self_concordance: ClassVar[float] = 1.0
     free_scale: ClassVar[bool] = False
 
@@ -54,26 +80,9 @@ class PoissonLoss(_LogLink):
         with np.errstate(over="ignore"):
             return np.exp(eta) + label
 
-    def null_intercept(self, means: Floats) -> Floats:
-        """Return the logarithm of the mean. Raises NoFiniteOptimum where every count is zero."""
-        mean = float(means[0])
-        if not mean > 0.0:
-            raise NoFiniteOptimum(
-                "Every label that counts is 0, so the best intercept is minus infinity; the Poisson loss needs a row "
-                "with a count above 0. Check the label column and the filter of the rows.",
-                code="all-counts-zero",
-            )
-        return np.asarray([math.log(mean)])
-
     def check_labels(self, label: Floats) -> None:
         """Labels are counts or rates: not negative."""
-        negative = label[label < 0]
-        if negative.size:
-            raise DataError(
-                f"A label is {quoted(negative[0])}; the Poisson loss needs counts of 0 or more. "
-                "Use --loss squared for numbers that may be negative.",
-                code="label-negative",
-            )
+        self._refuse_negative(label)
 
 
 class GammaLoss(_LogLink):
@@ -83,6 +92,7 @@ class GammaLoss(_LogLink):
     """
 
     name: ClassVar[str] = "gamma"
+    labelled: ClassVar[str] = "amount"
     self_concordance: ClassVar[float] = 1.0
     free_scale: ClassVar[bool] = True
 
@@ -111,10 +121,6 @@ class GammaLoss(_LogLink):
         with np.errstate(over="ignore"):
             return 1.0 + label * np.exp(-eta)
 
-    def null_intercept(self, means: Floats) -> Floats:
-        """Return the logarithm of the mean."""
-        return np.asarray([math.log(means[0])])
-
     def check_labels(self, label: Floats) -> None:
         """Labels are amounts above 0."""
         wrong = label[~(label > 0.0)]
@@ -138,6 +144,7 @@ class TweedieLoss(_LogLink):
     power: float = 1.5
 
     name: ClassVar[str] = "tweedie"
+    labelled: ClassVar[str] = "amount"
     self_concordance: ClassVar[float] = 1.0
     free_scale: ClassVar[bool] = True
 
@@ -172,26 +179,9 @@ class TweedieLoss(_LogLink):
         mean, amount = self._parts(eta, label)
         return (mean + amount) * (1.0 + np.abs(eta))
 
-    def null_intercept(self, means: Floats) -> Floats:
-        """Return the logarithm of the mean. Raises NoFiniteOptimum where every amount is zero."""
-        mean = float(means[0])
-        if not mean > 0.0:
-            raise NoFiniteOptimum(
-                "Every label that counts is 0, so the best intercept is minus infinity; the Tweedie loss needs a row "
-                "with an amount above 0. Check the label column and the filter of the rows.",
-                code="all-amounts-zero",
-            )
-        return np.asarray([math.log(mean)])
-
     def check_labels(self, label: Floats) -> None:
         """Labels are amounts: not negative."""
-        negative = label[label < 0]
-        if negative.size:
-            raise DataError(
-                f"A label is {quoted(negative[0])}; the Tweedie loss needs amounts of 0 or more. "
-                "Use --loss squared for numbers that may be negative.",
-                code="label-negative",
-            )
+        self._refuse_negative(label)
 
     def _parts(self, eta: Floats, label: Floats) -> tuple[Floats, Floats]:
         with np.errstate(over="ignore", invalid="ignore"):

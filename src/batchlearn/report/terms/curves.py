@@ -58,6 +58,9 @@ def steps(effects: Effects) -> Plot:
     at = [float(k) for k in range(count + 1)] if crowded else bounds
     room = (at[-1] - at[0]) * (_ROOM if len(effects.effect) > count else 0.0)
     axes = Axes(exact_scale(at[0], at[-1] + room), effects.vertical)
+    # Whole numbers where the bins lie between whole numbers, as those of years do.
+    halves = all(edge % 1.0 == 0.5 for edge in effects.edges)
+    ticks = _bin_ticks(axes.x, bounds) if crowded else axes.x.ticks(4, whole=halves)
     outline = _outline(axes, effects, at, count)
     hover = [Point(0.5 * at[k] + 0.5 * at[k + 1], effects.effect[k], effects.says(k)) for k in range(count)]
     missing = [_missing_point(effects, at[-1] + room)] if room else []
@@ -71,7 +74,7 @@ def steps(effects: Effects) -> Plot:
         caption=said + (_MISSING if missing else ""),
         x_label=effects.name,
         y_label="effect",
-        x_ticks=apart(_bin_ticks(axes.x, bounds) if crowded else _ticks(axes.x, effects.edges), NARROWEST_PLOT),
+        x_ticks=apart(ticks, NARROWEST_PLOT),
         y_ticks=axes.y_ticks(),
         lines=outline,
         areas=(*_row_bars(axes, effects, at, count), *_band(axes, effects, at, count)),
@@ -103,12 +106,6 @@ def _row_bars(axes: Axes, effects: Effects, at: Sequence[float], count: int) -> 
     tops = [f"{axes.x.place(x):g} {heights[k]:g}" for k in range(count) for x in (at[k], at[k + 1])]
     drawn = "L".join([f"{axes.x.place(at[0]):g} 100", *tops, f"{axes.x.place(at[count]):g} 100"])
     return (Path(f"M{drawn}Z", "other"),)
-
-
-def _ticks(axis: Scale, edges: Sequence[float]) -> tuple[Tick, ...]:
-    """Return the marks of an axis; whole numbers where the bins lie between whole numbers, as those of years do."""
-    halves = all(edge % 1.0 == 0.5 for edge in edges)
-    return axis.ticks(4, whole=halves)
 
 
 def _band(axes: Axes, effects: Effects, at: Sequence[float], count: int) -> tuple[Any, ...]:

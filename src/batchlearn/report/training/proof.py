@@ -148,9 +148,13 @@ def _distance_plot(fit: Fit) -> Plot | None:
     axes = Axes(scale([0.0, *(float(step.passes) for step in fit.trace)]), vertical)
     lines = [(above, "other"), (bounds, "model")]
     legend = [("bound on the distance", bounds, "model"), ("loss above the last one", above, "other")]
+    steps, unproved = len(fit.trace), len(fit.trace) - len(bounds)
+    caption = "Of the fit on all rows. A bound is a distance that the loss cannot exceed, wherever the optimum is."
+    if 0 < unproved < steps:
+        caption += f" In {count(unproved, 'step')} of {steps} no bound could be given yet."
     return Plot(
         title="Distance to the optimum by pass",
-        caption=_distance_caption(len(fit.trace) - len(bounds), len(fit.trace)),
+        caption=caption,
         x_label="passes: how often all rows have been read",
         y_label="loss above the optimum, in powers of ten",
         x_ticks=apart(axes.x.ticks(whole=True), WIDE_PLOT),
@@ -171,13 +175,6 @@ def _rules(axes: Axes, final: float | None, floor: float | None) -> tuple[Rule, 
             found, end = [], Rule(end.at, "certificate, close to what rounding leaves")
         found.append(end)
     return tuple(found)
-
-
-def _distance_caption(unproved: int, steps: int) -> str:
-    said = "Of the fit on all rows. A bound is a distance that the loss cannot exceed, wherever the optimum is."
-    if 0 < unproved < steps:
-        said += f" In {count(unproved, 'step')} of {steps} no bound could be given yet."
-    return said
 
 
 def _point(step: Step, value: float, digits: int) -> Point:

@@ -187,7 +187,8 @@ def _held_by_version(context: CycleContext, source: ProjectSource, where: str, n
     try:
         version = read_version(store, number)
         trained = _matching(store, source, version, where)
-        sample = _in_sample(source, io.BytesIO(read_file(store, version, SAMPLE)), where)
+        rows = pq.read_table(io.BytesIO(read_file(store, version, SAMPLE)))
+        sample = _count(read(rows, where=where, categories=source.settings.reading.categories))
     except (DataError, IntegrityError) as problem:
         return [Held(f"{folder}, perhaps: {problem.message}", None, remedy)]
     found = []
@@ -208,10 +209,6 @@ def _matching(store: Store, source: ProjectSource, version: Version, where: str)
     if (standing is not None and standing.lost) or _count(trained.table(listed)) < data["rows"]["used"]:
         return None
     return _count(trained.table(listed, Written(where)))
-
-
-def _in_sample(source: ProjectSource, sample: io.BytesIO, where: str) -> int:
-    return _count(read(pq.read_table(sample), where=where, categories=source.settings.reading.categories))
 
 
 def _held_by_files(project: Project, source: ProjectSource, where: str) -> list[Held]:
