@@ -143,6 +143,7 @@ class NormalisedWalk {
             reader_.dense(first, count, block, stride);
             for (Count r = 0; r < count; ++r) {
                 const Count row = first + r;
+                if (row + 1 < stop) reader_.ask_for(row + 1, state_.cells);
                 const double* x = block + r * stride;
                 grow(dense_, x, stride);
                 gather(row);

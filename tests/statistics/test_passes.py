@@ -368,6 +368,11 @@ def test_products_use_rows_as_they_are_stored() -> None:
     transposed_product(chunk.layout, chunk.block, np.ones(100))
     GradientTotal(SquaredLoss())(chunk, np.zeros(5))
     assert "dense" not in vars(chunk.block), "no copy in float64 was made"
+    chunk = chunk_of(rng, SquaredLoss(), Layout(True, 0, (), 4), 100, np.empty((0, 100)), 0, shifted=False)
+    for block in (chunk.block, absolute(chunk.block), squared(chunk.block)):
+        summed_predictors(chunk.layout, block, np.ones(5))
+        transposed_product(chunk.layout, block, np.ones(100))
+        assert "sparse" not in vars(block), "entries were not copied"
 
 
 @pytest.mark.parametrize("columns", [0, 1, 7, 8, 9, 15, 17])

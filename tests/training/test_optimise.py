@@ -127,6 +127,25 @@ def test_limited_memory_reaches_the_bound_for_many_coefficients(loss: str, monke
 # --- nothing to find ------------------------------------------------------------------------------------------------
 
 
+def test_no_certificate_is_tried_where_none_can_be_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(3000, 40)) * (rng.random((3000, 40)) < 0.1) * 10.0
+    y = (rng.random(3000) < 1.0 / (1.0 + np.exp(-X[:, :5].sum(axis=1) - 1.0))).astype(np.float64)
+    monkeypatch.setattr(certificates, "FACTOR_LIMIT", 0)
+    refused = []
+
+    def counted(rows: MemoryRows, reason: Any, *rest: Any) -> Any:
+        refused.append(reason)
+        return given(rows, reason, *rest)
+
+    given = certificates.not_certified
+    monkeypatch.setattr(certificates, "not_certified", counted)
+    found = optimise(problem(dense_rows(X, y), "logistic", 1.0 / 3000, LossWithin(1e-2)), solver=LimitedMemory())
+    assert found.certification.certificate.method == LOWER_BOUND
+    assert found.certification.certificate.certified
+    assert not refused
+
+
 def test_separated_classes_have_no_finite_optimum() -> None:
     rng = np.random.default_rng(2)
     X = rng.normal(size=(200, 3))

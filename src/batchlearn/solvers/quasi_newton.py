@@ -113,7 +113,8 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
         """Return what a lower bound on the Hessian at the start tells of each state."""
         error = objective.gradient_error(rows, parameters)
         lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
-        kappa = min(error.kappa, lower.reach(rows))
+        # Not the leverage bound: of curvatures that are all alike at the start and not where the steps lead.
+        kappa = lower.reach(rows)
         return lambda state: Distance(state.value, lower.norm(state.gradient), kappa, stalled=state.stuck)
 
     def finished(self, state: LimitedMemoryState) -> bool:

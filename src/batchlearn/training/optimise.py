@@ -267,8 +267,10 @@ def _near(
     if known.decrement is None:
         return False
     if not known.exact:
+        # Where even what flatters gives no bound a certificate would cost its readings for nothing.
         decrement = known.decrement / wanted
-        return problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
+        asked = problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
+        return asked and reached is not None
     if problem.objective.quadratic:  # whose steps end at rounding alone
         return False
     if reached is None and problem.quick:  # another step is cheaper than exact leverages

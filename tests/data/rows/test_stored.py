@@ -49,3 +49,13 @@ def test_a_table_without_weights_stays_without() -> None:
     ((taken,),) = (stretch.chunks for stretch in rows.stretches(np.array([3, 1]), 2))
     assert (taken.weight, taken.offset, taken.sparse) == (None, None, None)
     np.testing.assert_array_equal(taken.label, [3.0, 1.0])
+
+
+def test_a_part_shares_the_entries_of_its_sparse_columns() -> None:
+    whole = csr_array(np.arange(1.0, 301.0).reshape(100, 3))
+    chunk = StoredChunk(np.empty((0, 100)), np.empty((0, 100), dtype=np.uint8), np.zeros(100), sparse=whole)
+    for rows in (slice(90, 100), slice(0, 3)):
+        part = chunk.part(rows).sparse
+        np.testing.assert_array_equal(part.toarray(), whole.toarray()[rows])
+        assert np.shares_memory(part.data, whole.data)
+        assert np.shares_memory(part.indices, whole.indices)
