@@ -85,8 +85,9 @@ def test_day_by_day_production_does_what_was_predicted(text: str, action: Action
         # Both are near the optimum of the same rows: no prediction of these differs by more than the two bounds.
         learned = whole.filter(pc.less_equal(whole["known"], pa.scalar(int(one.now), pa.timestamp("us"))))
         predicted_here, predicted_live = (each.predict(learned).response for each in (ours.model, model))
-        bounds = ours.record["certificate"]["prediction_bound"], found_bound(tmp_path, at + 1)
-        assert np.max(np.abs(predicted_here - predicted_live)) <= sum(bounds)
+        mine, other = ours.prediction_bound, found_bound(tmp_path, at + 1)
+        assert mine is not None
+        assert np.max(np.abs(predicted_here - predicted_live)) <= mine + other
 
 
 NON_INFERIOR = Gate("non-inferiority", margin=0.02, promote="auto")

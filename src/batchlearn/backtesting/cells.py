@@ -15,10 +15,9 @@ from batchlearn.artifacts.strict_json import Malformed, dump, parse
 from batchlearn.artifacts.tensors import pack, unpack
 from batchlearn.backtesting.history import History
 from batchlearn.data.target import Class
-from batchlearn.errors import DataError, IntegrityError, UsageError
+from batchlearn.errors import IntegrityError, UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.models.files import StoredModel, files_of, read_model
-from batchlearn.models.linear import LinearModel
+from batchlearn.models.files import StoredModel, read_model
 from batchlearn.retraining.policies import Action
 from batchlearn.training.recipe import Recipe
 
@@ -139,10 +138,6 @@ def read_trained(store: Store, key: ModelKey) -> StoredModel | None:
         ) from problem
 
 
-def write_trained(store: Store, key: ModelKey, model: LinearModel, record: Mapping[str, Any]) -> None:
-    """Write a model with its record for good, so that what goes on from it can; not one that no file may hold."""
-    try:
-        files = files_of(model, record)
-    except DataError:
-        return
+def write_trained(store: Store, key: ModelKey, files: Mapping[str, bytes]) -> None:
+    """Write the files of a model for good, so that what goes on from it can."""
     store.put_folder_if_absent(f"{_MODELS}/{key.name}", {**files, MANIFEST: manifest_of(files)})

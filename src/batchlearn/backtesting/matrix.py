@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -25,9 +26,10 @@ from batchlearn.data.target import Target
 from batchlearn.errors import CertificateError, DataError, NoFiniteOptimum, RegistryError, UsageError
 from batchlearn.evaluation.metrics import hit_rows
 from batchlearn.evaluation.scored import ScoredRows, score_each
-from batchlearn.formatting.notes import all_recorded
+from batchlearn.formatting.notes import Note, all_recorded
 from batchlearn.kernels.design import Floats
 from batchlearn.models.encoded import EncodedModel
+from batchlearn.models.files import files_of
 from batchlearn.models.linear import LinearModel
 from batchlearn.progress import Progress, finish
 from batchlearn.retraining.bracket import Bracket
@@ -48,27 +50,51 @@ REFUSALS = (DataError, UsageError, RegistryError, CertificateError, NoFiniteOpti
 
 
 class TrainedModel(NamedTuple):
-    """A model as it was trained or read, without what bounds and explains single predictions, and its rows.
-
-    `record` is what a saved model has on record, as plain values, and beside it the `start` that it was trained from,
-    `rows_read`, `training_seconds`, those of a start that was refused among them, and `alarms`.
-    """
+    """A model as it was trained or read, without what bounds and explains single predictions, and its rows."""
 
     model: EncodedModel
-    record: Mapping[str, Any]
+    structure: Structure
     recipe: Recipe
+    start: str  # that it was trained from
+    rows: int  # that it was trained on
+    rows_read: int
+    seconds: float  # those of a start that was refused among them
+    loss_bound: float | None  # None where nothing is proved
+    prediction_bound: float | None
+    weighted: bool  # whether classes were
+    alarms: tuple[Note, ...]  # that it lacks the certificate that its start should end with
     table: Table
     as_of: float
 
-    @property
-    def structure(self) -> Structure:
-        """What its rows chose."""
-        return Structure.of_record(self.record["structure"], self.model.encoding, self.recipe.rules)
-
     def champion(self, kept: SufficientStatistics | None = None) -> Champion:
         """Return the model as the cycle has it when it is live, with what it kept of its rows if that is needed."""
-        recipe = self.record["recipe"]
+        recipe = self.recipe.to_json()
         return Champion(self.model, self.as_of, self.as_of, 1, self.structure.strengths, recipe, kept)
+
+
+def _as_recorded(
+    model: EncodedModel, record: Mapping[str, Any], recipe: Recipe, table: Table, now: float
+) -> TrainedModel:
+    """Return a model by what is on record of its fit, and beside that of what it cost."""
+    structure, certificate = (
+        Structure.from_json(record["structure"], model.encoding, recipe.rules),
+        record["certificate"],
+    )
+    return TrainedModel(
+        model=model,
+        structure=structure,
+        recipe=recipe,
+        start=record["start"],
+        rows=record["rows"]["used"],
+        rows_read=record["rows_read"],
+        seconds=record["training_seconds"],
+        loss_bound=certificate["loss_bound"],
+        prediction_bound=certificate["prediction_bound"],
+        weighted=record["class_weights"] is not None,
+        alarms=all_recorded(record["alarms"]),
+        table=table,
+        as_of=now,
+    )
 
 
 @dataclass
@@ -176,7 +202,7 @@ class LossMatrix:
         table = known.faded(known.source.table(*known.wanted()))
         stored = None if self.store is None else read_trained(self.store, key)
         if stored is not None:
-            self._trained[key] = TrainedModel(stored.model, stored.record, known.plan.recipe, table, known.now)
+            self._trained[key] = _as_recorded(stored.model, stored.record, known.plan.recipe, table, known.now)
             return self._trained[key]
         if action.structure == "keep":
             kept = (yield from self.begin()).structure
@@ -215,18 +241,19 @@ class LossMatrix:
         alarms = uncertified(fit)
         said = {"notes": list(map(str, alarms)), "noted": [note.to_json() for note in alarms]}
         cost = {"start": start, "rows_read": rows_read, "training_seconds": seconds, "alarms": said}
-        found = TrainedModel(model, plain({**replace(fit, summary=None).record(), **cost}), recipe, table, now)
-        self._trained[key] = found
+        record = plain({**replace(fit, summary=None).record(), **cost})
+        self._trained[key] = _as_recorded(model, record, recipe, table, now)
         if self.store is not None and isinstance(model, LinearModel):
-            write_trained(self.store, key, model, found.record)
-        return found
+            with suppress(DataError):  # no file holds it: it is trained again where a run goes on
+                write_trained(self.store, key, files_of(model, record))
+        return self._trained[key]
 
     def kept(self, key: ModelKey) -> SufficientStatistics | None:
         """Return what a model keeps of its rows, from one reading; None where nothing is bounded from totals."""
         if key not in self._kept:
             found = finish(self.trained(key))
             kept = None
-            if found.record["class_weights"] is None:
+            if not found.weighted:
                 strengths, alpha = found.structure.strengths, found.recipe.alpha
                 kept = statistics_at(found.model, strengths, alpha, found.table, self.threads)
             self._kept = {key: kept}  # of one model: they are large
@@ -246,15 +273,14 @@ class LossMatrix:
         """Let the gate judge a model before it goes live, as the cycle does: its twin, on rows since the champion."""
         if (key, champion) not in self._judged:
             trained, before = (yield from self.trained(key)), (yield from self.trained(champion))
-            start = trained.record["start"]
-            live = before.champion(self.kept(champion) if start in FROM_TOTALS else None)
+            live = before.champion(self.kept(champion) if trained.start in FROM_TOTALS else None)
             if key.action.structure == "keep":
                 live = replace(live, structure=(yield from self.begin()).structure)
             since = None if key.before is None else float(self.history.edges[key.before.edge])
             known = self._known(key.action, key.edge, since)
             known = replace(known, source=known.source.like(live.model.readings))
             yield Progress(f"judging {self._said(key)}")
-            found = yield from judge_twin(known, live, start)
+            found = yield from judge_twin(known, live, trained.start)
             found = of_one_kind(known.plan.gate, found, live.model.target, trained.model.target)
             self._judged[key, champion] = replace(
                 found, alarms=(*found.alarms, *all_recorded(trained.record["alarms"]))
@@ -272,7 +298,7 @@ class LossMatrix:
     # --- scoring ------------------------------------------------------------------------------------------------------
 
     def _scored(self, key: ModelKey, trained: TrainedModel) -> MatrixCell:
-        history, model, record = self.history, trained.model, trained.record
+        history, model = self.history, trained.model
         edge = float(history.edges[key.edge])
         first = int(np.searchsorted(history.seen, edge, side="right"))
         losses, decided, errors, unseen = (np.full(len(history.seen) - first, np.nan) for _ in range(4))
@@ -301,11 +327,11 @@ class LossMatrix:
             decided[at[known]], errors[at[known]] = (one[known] for one in _decisions(model.target, rows))
         return MatrixCell(
             edge=key.edge,
-            start=record["start"],
-            rows=record["rows"]["used"],
-            rows_read=record["rows_read"],
-            seconds=record["training_seconds"],
-            loss_bound=record["certificate"]["loss_bound"],
+            start=trained.start,
+            rows=trained.rows,
+            rows_read=trained.rows_read,
+            seconds=trained.seconds,
+            loss_bound=trained.loss_bound,
             first=first,
             losses=losses,
             decided=decided,

@@ -102,7 +102,7 @@ class Structure:
     alternatives: tuple[Alternative, ...] = ()
 
     @classmethod
-    def of_record(cls, said: Mapping[str, Any], encoding: Encoding, rules: EncodingRules) -> Structure:
+    def from_json(cls, said: Mapping[str, Any], encoding: Encoding, rules: EncodingRules) -> Structure:
         """Return what a training chose by `to_json` of it, the encoding that came of it and the rules of its recipe."""
         rules = replace(rules, additive=said.get("encoding") == "additive", bins=said.get("bins") or rules.bins)
         pairs = tuple(one for one in encoding.groups if isinstance(one, PairTerm))

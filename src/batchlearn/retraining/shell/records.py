@@ -194,7 +194,7 @@ class RegisteredVersions:
         store = self.context.project.store
         live = load_champion(store, self.context.project.allowed)
         model, record = live.stored.model, live.stored.record
-        structure = Structure.of_record(record["structure"], model.encoding, self.context.plan.recipe.rules)
+        structure = Structure.from_json(record["structure"], model.encoding, self.context.plan.recipe.rules)
         kept, pruned = None, KEPT in live.version.pruned
         if KEPT in live.version.sizes and not pruned:
             kept = load(read_file(store, live.version, KEPT), model.encoding.layout, model.loss)
