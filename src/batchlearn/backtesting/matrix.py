@@ -282,9 +282,7 @@ class LossMatrix:
             yield Progress(f"judging {self._said(key)}")
             found = yield from judge_twin(known, live, trained.start)
             found = of_one_kind(known.plan.gate, found, live.model.target, trained.model.target)
-            self._judged[key, champion] = replace(
-                found, alarms=(*found.alarms, *all_recorded(trained.record["alarms"]))
-            )
+            self._judged[key, champion] = replace(found, alarms=(*found.alarms, *trained.alarms))
         return self._judged[key, champion]
 
     def judge_later(self, key: ModelKey, champion: ModelKey, edge: int, verdict: Verdict) -> Judged | None:
