@@ -76,20 +76,16 @@ def _as_recorded(
     model: EncodedModel, record: Mapping[str, Any], recipe: Recipe, table: Table, now: float
 ) -> TrainedModel:
     """Return a model by what is on record of its fit, and beside that of what it cost."""
-    structure, certificate = (
-        Structure.from_json(record["structure"], model.encoding, recipe.rules),
-        record["certificate"],
-    )
     return TrainedModel(
         model=model,
-        structure=structure,
+        structure=Structure.from_json(record["structure"], model.encoding, recipe.rules),
         recipe=recipe,
         start=record["start"],
         rows=record["rows"]["used"],
         rows_read=record["rows_read"],
         seconds=record["training_seconds"],
-        loss_bound=certificate["loss_bound"],
-        prediction_bound=certificate["prediction_bound"],
+        loss_bound=record["certificate"]["loss_bound"],
+        prediction_bound=record["certificate"]["prediction_bound"],
         weighted=record["class_weights"] is not None,
         alarms=all_recorded(record["alarms"]),
         table=table,
