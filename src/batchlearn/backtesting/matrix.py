@@ -62,7 +62,7 @@ class TrainedModel(NamedTuple):
     loss_bound: float | None  # None where nothing is proved
     prediction_bound: float | None
     weighted: bool  # whether classes were
-    alarms: tuple[Note, ...]
+    alarms: tuple[Note, ...]  # that it lacks the certificate that its start should end with
     table: Table
     as_of: float
 
@@ -269,15 +269,14 @@ class LossMatrix:
         """Let the gate judge a model before it goes live, as the cycle does: its twin, on rows since the champion."""
         if (key, champion) not in self._judged:
             trained, before = (yield from self.trained(key)), (yield from self.trained(champion))
-            start = trained.start
-            live = before.champion(self.kept(champion) if start in FROM_TOTALS else None)
+            live = before.champion(self.kept(champion) if trained.start in FROM_TOTALS else None)
             if key.action.structure == "keep":
                 live = replace(live, structure=(yield from self.begin()).structure)
             since = None if key.before is None else float(self.history.edges[key.before.edge])
             known = self._known(key.action, key.edge, since)
             known = replace(known, source=known.source.like(live.model.readings))
             yield Progress(f"judging {self._said(key)}")
-            found = yield from judge_twin(known, live, start)
+            found = yield from judge_twin(known, live, trained.start)
             found = of_one_kind(known.plan.gate, found, live.model.target, trained.model.target)
             self._judged[key, champion] = replace(found, alarms=(*found.alarms, *trained.alarms))
         return self._judged[key, champion]
