@@ -326,6 +326,8 @@ def write(folder: Path) -> None:
         "noaa": accuracies(folder),
     }
     for name, lines in made.items():
+        if len(lines) <= 2:  # none of its files is there: the table stays
+            continue
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         before, rest = page.split(begin)
         page = before + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1]
