@@ -18,7 +18,7 @@ from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, absolute, linear_predictor, rows_of, squared
 from batchlearn.kernels.rounding import accumulated, predictor_error
-from batchlearn.kernels.sums import bundled_groups, compiled_rows, summed_predictors, transposed_product
+from batchlearn.kernels.sums import bundled_groups, summed_predictors, transposed_product
 from batchlearn.objectives.losses import LogisticLoss, Loss, SquaredLoss
 from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss
 from batchlearn.statistics.passes import compiled_pass
@@ -383,22 +383,3 @@ def test_some_columns_of_a_wider_table_are_read_row_by_row(columns: int) -> None
     block = Block(Columns(table.T[:columns], np.zeros(columns), np.ones(columns), True), chunk.block.codes)
     w = np.arange(columns + 1.0)
     np.testing.assert_array_equal(summed_predictors(layout, block, w), linear_predictor(layout, block, w))
-
-
-@pytest.mark.parametrize("columns", [3, 8, 13, 33])
-def test_extents_of_columns_are_the_same_in_either_order_and_by_the_twin(columns: int) -> None:
-    rng = np.random.default_rng(columns)
-    for rows in (1, 15, 17, 700):
-        X = np.asarray(rng.normal(size=(rows, columns)) * 3.0 + 1.0, dtype=np.float32)
-        layout, weight, centre = Layout(False, columns), rng.uniform(0.1, 2.0, rows), rng.normal(size=columns)
-        for stored in (X, np.asfortranarray(X)):
-            block = Block(Columns(stored.T, np.zeros(columns), np.ones(columns), False), np.empty((0, rows), np.uint8))
-            kernel = compiled_rows(layout, block)
-            assert kernel is not None
-            low, high, first, second = np.empty((4, columns))
-            kernel.extents(weight, centre, low, high, first, second, None)
-            np.testing.assert_array_equal(low, X.min(axis=0))
-            np.testing.assert_array_equal(high, X.max(axis=0))
-            distance = X.astype(np.float64) - centre
-            np.testing.assert_allclose(first, weight @ distance, rtol=1e-11, atol=1e-11)
-            np.testing.assert_allclose(second, weight @ distance**2, rtol=1e-11)

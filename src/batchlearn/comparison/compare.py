@@ -24,7 +24,7 @@ from batchlearn.comparison.recommend import recommend
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
-from batchlearn.progress import Progress, at_once
+from batchlearn.progress import Progress, at_once, finish
 from batchlearn.solvers import RowsAtOnce
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.tables.table import Table

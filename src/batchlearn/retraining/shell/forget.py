@@ -149,8 +149,7 @@ def forget_rows(context: CycleContext, where: str, why: str) -> Generator[Progre
     record_cycle(then, version, Settled(verdict, True, None, True, rehearsal.note, (), None))
     promote(store, version.number, Reason(str(reason), context.by, context.at, forced=True), stands)
     held = tuple(_still_held(context, source, where, rows, version))
-    certificate = version.description["certificate"]
-    return Forgotten(where, rows, version.number, certificate, held, time.perf_counter() - began)
+    return Forgotten(where, rows, version.number, version.description["certificate"], held, time.perf_counter() - began)
 
 
 def _refuse_none(store: Store, source: ProjectSource, before: Version, where: str, rows: int, recorded: bool) -> None:
