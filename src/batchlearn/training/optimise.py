@@ -268,9 +268,10 @@ def _near(
         return False
     if not known.exact:
         # Where even what flatters gives no bound a certificate would cost its readings for nothing.
+        if reached is None and known.kappa is not None:
+            return False
         decrement = known.decrement / wanted
-        asked = problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
-        return asked and reached is not None
+        return problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
     if problem.objective.quadratic:  # whose steps end at rounding alone
         return False
     if reached is None and problem.quick:  # another step is cheaper than exact leverages
