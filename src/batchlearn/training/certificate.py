@@ -197,9 +197,9 @@ class Certification:
     """A certificate with what was computed on the way: it answers more questions than one."""
 
     certificate: Certificate
-    expansion: Expansion | None
-    factor: Factor | None
-    leave_one_out: tuple[float, float] | None  # mean loss and mean squared loss of the approximate leave-one-out
+    expansion: Expansion | None = None
+    factor: Factor | None = None
+    leave_one_out: tuple[float, float] | None = None  # mean loss and mean squared loss of the approximate leave-one-out
 
     def prediction_bounds(self) -> PredictionBounds | None:
         """Return what bounds single predictions, of rows to come too; None where there is no factor or no radius."""
@@ -223,12 +223,15 @@ def certify(
     units: Units | None = None,
     anchored: AnchoredPoint | None = None,
     factored: FactoredPoint | None = None,
+    *,
+    steps_are_cheaper: bool = False,
 ) -> Certification:
     """Bound how far `parameters` (d,) are from the optimum of the objective over all rows.
 
     Reads the rows three times (curvature, rounding, leverages); twice where there are too many coefficients for a
     factor; once or not at all where the Hessian at an anchor near by, from below, and the leverage bound are enough.
-    `factored`: the curvature, where it was read from these rows at these parameters already.
+    `factored`: the curvature, where it was read from these rows at these parameters already. Where a further step costs
+    less than the other readings, nothing is certified if the anchor is not near enough.
     """
     units = units or Units.plain(rows.layout.size)
     if anchored is not None:
@@ -236,13 +239,15 @@ def certify(
         proof = _certify_anchored(_CertifiedPoint(objective, rows, parameters, near, units), near, anchored)
         if proof is not None:
             return proof
+        if steps_are_cheaper:
+            far = Note(Code.NOT_NEAR_ENOUGH, {"product": near.kappa * anchored.factor.norm(near.gradient)})
+            return Certification(not_certified(rows, far))
     with np.errstate(over="ignore", invalid="ignore"):
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):
-        return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)), None, None, None)
+        return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)))
     if len(parameters) > FACTOR_LIMIT and objective.loss.corners is not None:
-        many = Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})
-        return Certification(not_certified(rows, many), None, None, None)
+        return Certification(not_certified(rows, Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})))
     if len(parameters) > FACTOR_LIMIT:
         return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units), error)
     expansion = objective.expand(rows, parameters) if factored is None else factored.expansion
@@ -250,8 +255,7 @@ def certify(
         known = None if factored is None else factored.factor.charged(error.relative)
         factor = known or factorise(expansion.hessian, error.relative)
     except NotPositiveDefinite as refusal:
-        unsafe = Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})
-        return Certification(not_certified(rows, unsafe), expansion, None, None)
+        return Certification(not_certified(rows, Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})), expansion)
     return _certify_factored(_CertifiedPoint(objective, rows, parameters, error, units), expansion, factor)
 
 
@@ -261,10 +265,6 @@ class _CertifiedPoint(NamedTuple):
     parameters: Floats
     error: GradientError | NearPoint
     units: Units
-
-    @property
-    def carried(self) -> float:
-        return self.units.carried(self.parameters)
 
 
 def not_certified(rows: Rows, reason: Note, floor: float | None = None, method: str | None = None) -> Certificate:
@@ -352,7 +352,7 @@ def _leverages(point: _CertifiedPoint, factor: Factor, radius: float) -> Leverag
         radius=radius * factor.inflation * (1.0 + 1e-9),
         form_error=factor.form_error,
         total_weight=point.rows.total_weight,
-        carried=point.carried,
+        carried=point.units.carried(point.parameters),
     )
 
 
@@ -360,9 +360,9 @@ def _returned(point: _CertifiedPoint, predictor_bound: float) -> float | None:
     """Return the bound on the returned prediction of any row whose exact predictor is within a bound; None without."""
     loss = point.objective.loss
     if isinstance(point.error, NearPoint) and loss.outputs == 1:
-        error = (point.error.predictor + point.carried) * (1.0 + 1e-12)
+        error = (point.error.predictor + point.units.carried(point.parameters)) * (1.0 + 1e-12)
     else:
-        error, _ = point.rows.total(ReturnedTotal(loss, point.carried), point.parameters)
+        error, _ = point.rows.total(ReturnedTotal(loss, point.units.carried(point.parameters)), point.parameters)
     return largest_returned_distance(loss.name, predictor_bound + error, loss.outputs)
 
 
@@ -373,7 +373,7 @@ def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification
     lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
     if lower.reason is not None:
         many = Note(Code.TOO_MANY_TO_FACTOR, {"coefficients": len(parameters), "why": lower.reason})
-        return Certification(not_certified(rows, many), None, None, None)
+        return Certification(not_certified(rows, many))
     decrement = lower.norm(gradient, error.error)
     rounding = lower.norm(np.zeros_like(gradient), error.error)
     kappa = min(error.kappa * math.exp(0.5 * error.relative), lower.reach(rows))
@@ -381,8 +381,7 @@ def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification
     reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
     if reached is None:
         reason = Note(Code.NOT_NEAR_ENOUGH, {"product": kappa * decrement})
-        refused = not_certified(rows, reason, floor.loss if floor else None, LOWER_BOUND)
-        return Certification(refused, None, None, None)
+        return Certification(not_certified(rows, reason, floor.loss if floor else None, LOWER_BOUND))
     certificate = Certificate(
         status=Proved.CERTIFIED,
         reason=None,
@@ -397,4 +396,4 @@ def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification
         kappa=kappa,
         radius=reached.radius,
     )
-    return Certification(certificate, None, None, None)
+    return Certification(certificate)

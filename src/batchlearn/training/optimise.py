@@ -236,7 +236,8 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
             factored = factored if way.rows is rows else None
             if problem.quick and factored is not None:  # a point is near itself
                 anchored = AnchoredPoint(None, factored.expansion.hessian, factored.factor, parameters)
-            proof = certify(objective, rows, parameters, problem.units, anchored, factored)
+            another = anchored is not None and factored is None and not exhausted
+            proof = certify(objective, rows, parameters, problem.units, anchored, factored, steps_are_cheaper=another)
             status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.
             decrement = known.decrement if known.exact else None
@@ -248,7 +249,7 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
             wanted *= 0.3  # what is known flattered: ask for more before paying for another certificate
         # 3. The end where the time is spent; certified where a bound is in reach, for it costs readings.
         if trace[-1].seconds > problem.seconds and reached is None:
-            proof = Certification(not_certified(rows, Note(Code.TIME_SPENT)), None, None, None)
+            proof = Certification(not_certified(rows, Note(Code.TIME_SPENT)))
             return _LoopResult(parameters, proof, Status.OUT_OF_TIME, trace, passes)
         if trace[-1].seconds > problem.seconds:
             proof = certify(objective, rows, parameters, problem.units)

@@ -154,3 +154,21 @@ def test_the_hessian_of_some_rows_is_a_bound_by_their_share_alone() -> None:
         assert (proof.loss_bound or 0.0) <= 1.5 * gap / share**1.5
         needed += (wrong.loss_bound or 0.0) < 0.99 * gap
     assert needed >= 10, "no bound needs the share"
+
+
+def test_an_anchor_that_is_too_far_away_costs_no_other_reading_where_steps_are_cheaper(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective, rows, optimum = posed("logistic", 0)
+    anchor = optimum + 3.0
+    hessian = objective.expand(rows, anchor).hessian
+    anchored = AnchoredPoint(None, hessian, factorise(hessian, 0.0), anchor)
+    assert certify(objective, rows, optimum, None, anchored).certificate.method == certificates.EXACT
+
+    def unwanted(*_: Any) -> None:
+        raise AssertionError("the rows were read once more")
+
+    monkeypatch.setattr(Objective, "gradient_error", unwanted)
+    monkeypatch.setattr(Objective, "expand", unwanted)
+    found = certify(objective, rows, optimum, None, anchored, steps_are_cheaper=True).certificate
+    assert (found.certified, found.loss_bound) == (False, None)
