@@ -237,11 +237,11 @@ def certify(
     if anchored is not None:
         near = anchored.near or objective.near(rows, parameters, anchored.anchor, anchored.factor.diagonal)
         proof = _certify_anchored(_CertifiedPoint(objective, rows, parameters, near, units), near, anchored)
+        if proof is None and steps_are_cheaper:
+            far = Note(Code.NOT_NEAR_ENOUGH, {"product": near.kappa * anchored.factor.norm(near.gradient)})
+            proof = Certification(not_certified(rows, far))
         if proof is not None:
             return proof
-        if steps_are_cheaper:
-            far = Note(Code.NOT_NEAR_ENOUGH, {"product": near.kappa * anchored.factor.norm(near.gradient)})
-            return Certification(not_certified(rows, far))
     with np.errstate(over="ignore", invalid="ignore"):
         error = objective.gradient_error(rows, parameters)
     if not np.all(np.isfinite(error.error)):

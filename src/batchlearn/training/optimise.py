@@ -269,10 +269,8 @@ def _near(
         return False
     if not known.exact:
         # Where even what flatters gives no bound a certificate would cost its readings for nothing.
-        if reached is None and known.kappa is not None:
-            return False
-        decrement = known.decrement / wanted
-        return problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
+        hopeless, decrement = reached is None and known.kappa is not None, known.decrement / wanted
+        return not hopeless and problem.stopping.met(Bounds(decrement, 0.5 * decrement**2), stopping_context)
     if problem.objective.quadratic:  # whose steps end at rounding alone
         return False
     if reached is None and problem.quick:  # another step is cheaper than exact leverages
