@@ -122,6 +122,11 @@ def test_a_column_without_a_name_gets_one(write: Write) -> None:
     assert remarks(table) == [("column_2", True, "unnamed_column", "--drop column_2")]
 
 
+def test_a_long_question_and_a_number_are_names(write: Write) -> None:
+    table = read(write("How do you like it?,1\n" + "very much,1\nnot at all,0\n" * 9))
+    assert [column.name for column in table.columns] == ["How do you like it?", "1"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -129,6 +134,7 @@ def test_a_column_without_a_name_gets_one(write: Write) -> None:
         "39, State-gov, 77516\n50, Self-emp, 83311\n38, State-gov, 215646\n54, State-gov, 5\n",
         "2020-01-31,7\n2020-02-01,8\n",
         "5.1,3.5,setosa\n4.9,3.0,setosa\n",
+        "It works very well,1\n" + "Broken after a week,0\nI like it a lot,1\n" * 9,
     ],
 )
 def test_a_header_that_is_data_is_refused(write: Write, text: str) -> None:

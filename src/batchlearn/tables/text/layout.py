@@ -203,6 +203,18 @@ def _is_data(values: Sequence[str], records: Sequence[_TextLine]) -> bool:
     # A name beside other names may be all that its column holds: lines of weather stations end in "eor".
     if any(again) and (all(again) or len(words) < sum(bool(value.strip()) for value in values)):
         return True
+    # A sentence above sentences, beside a number that many rows repeat, is a text and its label.
+    wordy = [
+        word.count(" ") > 1 and 2 * sum(row[place].count(" ") > 1 for row in rows) > len(rows) for place, word in words
+    ]
+    number = next((place for place, value in enumerate(values) if _PLAIN.match(value.strip())), None)
+    if (
+        wordy
+        and all(wordy)
+        and number is not None
+        and 5 * sum(row[number] == values[number] for row in rows) > len(rows)
+    ):
+        return True
     numbers = [float(value) for value in values if _PLAIN.match(value.strip())]
     steps = [after - before for before, after in pairwise(numbers)]
     counted = all(number.is_integer() and number >= 0 for number in numbers) and set(steps) <= {1.0}
