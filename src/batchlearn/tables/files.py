@@ -22,6 +22,7 @@ _ADDRESS = re.compile(r"(?i)^(file:|data:|[a-z][a-z0-9+.\-]+:/)")
 _PARQUET = (".parquet", ".pq")
 _DELIMITED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+_OFTEN_DELIMITED = (".data", ".dat", ".asc", ".tab", ".psv")
 _JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _EXCEL = (".xlsx", ".xlsm")
 _DATABASE = (".sqlite", ".sqlite3", ".db", ".duckdb")
@@ -172,7 +173,7 @@ def format_of(path: Path) -> Format:
             )
     if name.endswith(_JSON_LINES):
         return Format.JSON_LINES
-    if name.endswith((*_DELIMITED, ".txt", ".txt.gz")):
+    if name.endswith((*_DELIMITED, ".txt", ".txt.gz", *_OFTEN_DELIMITED)):
         return Format.DELIMITED
     raise DataError(
         f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON lines, Excel, SQLite, DuckDB and "

@@ -38,6 +38,8 @@ DAY = datetime.datetime(2020, 12, 31)
         ("DEC-2020", "%b-%Y", datetime.datetime(2020, 12, 1)),
         ("Sept 2020", "%b %Y", datetime.datetime(2020, 9, 1)),
         ("2020/12/31T12:00:00", "%Y/%m/%dT%H:%M:%S", NOON),
+        ("20201231T000000", "%Y%m%dT%H%M%S", DAY),
+        ("20201231T120000Z", "%Y%m%dT%H%M%S%z", NOON),
     ],
 )
 def test_dates_as_people_write_them(write: Write, text: str, form: str | None, expected: datetime.datetime) -> None:
