@@ -171,12 +171,12 @@ def format_of(path: Path) -> Format:
                 "it again, or rename it to .csv if it is text",
                 code=f"{slug}-unreadable",
             )
-    if name.endswith(_JSON_LINES):
+    if name.endswith((*_JSON_LINES, ".json", ".json.gz")):
         return Format.JSON_LINES
     if name.endswith((*_DELIMITED, ".txt", ".txt.gz", *_OFTEN_DELIMITED)):
         return Format.DELIMITED
     raise DataError(
-        f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON lines, Excel, SQLite, DuckDB and "
+        f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON, Excel, SQLite, DuckDB and "
         "zip files with one of them are read, text also compressed with gzip: convert it, or rename it so that it "
         "ends in .csv, .tsv or .jsonl",
         code="format-unknown",

@@ -191,3 +191,24 @@ def test_names_of_rows_without_a_name_of_their_own_are_left_out(write: Write, de
 def test_one_value_more_in_each_row_is_no_name_where_it_may_be_a_decimal_or_repeats(write: Write, row: str) -> None:
     text = "\n".join(['"x","y"', *(row.format(k) for k in range(30)), ""])
     assert refusal(write(text)).code == "csv-ragged-row"
+
+
+def test_runs_of_blanks_delimit(write: Write) -> None:
+    rows = [f'{k}.0   {k % 3}  ? \t"ford {k % 2}"  ' for k in range(40)]
+    named = write("mpg  cyl hp\t name\n" + "\n".join(rows) + "\n")
+    assert values(named) == {
+        "mpg": [float(k) for k in range(40)],
+        "cyl": [float(k % 3) for k in range(40)],
+        "hp": [None] * 40,
+        "name": [f"ford {k % 2}" for k in range(40)],
+    }
+    bare = write("\n".join(rows))
+    assert refusal(bare).code == "header-is-data"
+    assert list(values(bare, header=False)["column_4"])[:2] == ["ford 0", "ford 1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a b,c d\n" + "1 2,3 4\n" * 9, "text\n" + "so it is\n" * 9, "when,x\n" + "2024-01-01 10:00,5\n" * 9]
+)
+def test_blanks_in_texts_do_not_delimit(write: Write, text: str) -> None:
+    assert len(read(write(text)).columns) == text.split("\n")[1].count(",") + 1
