@@ -21,8 +21,9 @@ _CURRENCIES = (
 )
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴"
 _PREFIX = f"(?:US|A|C|R)?[{_SIGNS}]|Rs\\.?|{_CURRENCIES.replace(' ', '|')}"
-# Besides signs and currencies: a unit in letters after a space, the same in every value.
-_SUFFIX = rf"[%‰°{_SIGNS}]|°[CF]|{_CURRENCIES.replace(' ', '|')}|(?:kr|zł|Kč|Ft|lei)\.?| [A-Za-zµ²³/]{{1,12}}"
+# Besides signs, currencies and these units: one in letters after a space, the same in every value.
+_UNITS = "lbs?|[kmµ]g|[kcm]m|ml|cc|b?hp|kWh?|mph|[KMGT]i?B|[MG]Hz|mAh|mins?|hrs?|yrs?|pcs"
+_SUFFIX = rf"[%‰°{_SIGNS}]|°[CF]|{_UNITS}|{_CURRENCIES.replace(' ', '|')}|(?:kr|zł|Kč|Ft|lei)\.?| [A-Za-zµ²³/]{{1,12}}"
 WRITTEN = (
     rf"^(?P<sign>[+-]?)[{_SPACES}]?(?P<prefix>{_PREFIX})?[{_SPACES}]?(?P<minus>-?)"
     rf"(?P<core>[.,]?\d[\d.,{_QUOTES}{_SPACES}]*?)(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{_SPACES}]?(?:{_SUFFIX}))?$"

@@ -336,7 +336,9 @@ class ColumnSurvey:
     def _add_offsets(self, texts: pa.Array) -> None:
         """Note the distances from UTC that texts end in."""
         ends = pc.struct_field(pc.extract_regex(texts, OFFSET), "offset").drop_null().unique().to_pylist()
-        self.offsets.update("UTC" if end.strip("+-0:") in ("", "Z") else f"{end[:3]}:{end[-2:]}" for end in ends)
+        self.offsets.update(
+            "UTC" if end.strip("+-0:") in ("", "Z", "UTC", "GMT") else f"{end[:3]}:{end[-2:]}" for end in ends
+        )
 
 
 def _is_time(texts: pa.Array, form: str) -> _Flags:

@@ -20,11 +20,11 @@ ISO = "ISO 8601"
 """Stands for %Y-%m-%d with any time after it, to the fraction of a second, and a zone or none."""
 _ISO_PATTERN = (
     r"(?P<Y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)"
-    r"(?:[ T](?P<H>\d\d):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,](?P<f>\d{1,9}))?)?)? ?(?P<z>Z|[+-]\d\d:?\d\d)?"
+    r"(?:[ T](?P<H>\d\d):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,](?P<f>\d{1,9}))?)?)? ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)?"
 )
-ZONED = r":\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|[+-]\d\d:?\d\d)$"
+ZONED = r":\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d)$"
 """What ends an ISO time that says its zone."""
-OFFSET = r"(?P<offset>Z|[+-]\d\d(?::?\d\d)?)$"
+OFFSET = r"(?P<offset>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
 
 # Dots are written with the day first wherever dates have dots; of the others both orders are in use.
 _DATES = (
