@@ -13,7 +13,7 @@ from tests.report.reading import Reading
 import batchlearn as bl
 from batchlearn.comparison import compare as module
 from batchlearn.comparison.compare import ComparisonPlan, compare
-from batchlearn.comparison.contenders import Budget, Contender, mini_batch
+from batchlearn.comparison.contenders import Budget, Contender, RunEnd, mini_batch
 from batchlearn.comparison.outcome import BEST_KNOWN, CERTIFIED, Comparison
 from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.notes import Code, Note, recorded
@@ -86,6 +86,14 @@ def test_the_objective_is_that_of_training(compared: Comparison) -> None:
     assert full is not None
     assert full.metric == metric
     assert full.score.value == pytest.approx(fit.evaluation.metrics[metric].value, rel=1e-3)
+
+
+def test_only_full_batch_goes_on_where_more_is_not_worth_it(compared: Comparison) -> None:
+    full, *others = compared.outcomes
+    assert full.typical.ended is not RunEnd.GOOD_ENOUGH
+    early = [run for one in others for run in one.runs if run.ended is RunEnd.GOOD_ENOUGH]
+    assert early
+    assert all(run.last.value - compared.benchmark.optimum.value <= compared.good_enough for run in early)
 
 
 def test_a_sample_is_stated() -> None:

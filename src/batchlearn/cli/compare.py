@@ -65,7 +65,10 @@ class PlanOptions:
     holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
     seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS
     passes: Annotated[float, Parameter(help="Passes over the rows that each run may make.")] = Budget.passes
-    seconds: Annotated[float, Parameter(help="Seconds of its own work that each run may take.")] = Budget.seconds
+    seconds: Annotated[
+        float | None,
+        Parameter(help="Seconds of its own work that each run may take; those that the optimum took unless given."),
+    ] = Budget.seconds
     rows: Annotated[Count, Parameter(help="Rows to compare on: a random sample of larger tables.")] = DEFAULT_ROWS
     memory: Memory = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,8 @@ from batchlearn.tables.table.segments import within
 from batchlearn.training.recipe import Recipe
 from batchlearn.training.regimes import MiniBatch
 
-DEFAULT_SEEDS, MOST_SEEDS = 3, 100
+# The second says what chance does to the first; each more costs as much as the first.
+DEFAULT_SEEDS, MOST_SEEDS = 2, 100
 # So many rows that 100,000 are learned from when a fifth is held out.
 DEFAULT_ROWS = 125_000
 # Batch sizes beyond those of the contenders at which the loss per row read is measured, in one pass each.
@@ -41,8 +43,8 @@ _LARGER_BATCHES = (2_048, 8_192)
 # Rates of plain stochastic gradients, times one over the mean curvature of a row along itself.
 _RATES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _RATES_BATCH = 128
-# Seconds of a rate's run; and seconds after which larger batches and rates are left out: who compares waits.
-_RATE_SECONDS, _PATIENCE = 1.0, 75.0
+# Seconds after which larger batches and rates are left out: who compares waits.
+_PATIENCE = 75.0
 _LOSSES = ("logistic", "softmax", "squared", "poisson")
 
 
@@ -52,7 +54,7 @@ class ComparisonPlan:
 
     Args:
         contenders: Full batch, mini-batches of 32, 128 and 512, and online unless given.
-        budget: What each run may spend: ten passes and one second unless given.
+        budget: What each run may spend: ten passes, and as many seconds as the optimum took, unless given.
         seeds: Runs of each contender whose result depends on a seed, 1 to 100.
         rows: A larger table is compared on a random sample of so many rows, 2 or more.
 
@@ -143,14 +145,15 @@ def iter_compare(
     began = time.perf_counter()
     with one_blas_thread():
         benchmark = yield from build_problem(table, recipe, plan.rows, thread_count(threads))
-        noise = tuple(noise_along(benchmark))
-        arena = _Arena(benchmark, plan, recipe.seed, began)
+        noise, certified = tuple(noise_along(benchmark)), benchmark.optimum.certification.certificate.certified
+        # Others may get below an optimum that is only the best known.
+        enough = good_enough(benchmark, noise) if certified else -math.inf
+        arena = _Arena(benchmark, plan, recipe.seed, began, enough)
         runs = yield from _all_runs(arena)
         outcomes = yield from _outcomes(arena, runs)
         batch = yield from _measured(arena, noise, outcomes)
         rates = yield from _rates(arena)
         left_out = [Note(Code.COMPARISON_OUT_OF_TIME, {"seconds": _PATIENCE})] if rates is None and arena.late else []
-    certified = benchmark.optimum.certification.certificate.certified
     return Comparison(
         benchmark=benchmark,
         table=table.name,
@@ -171,6 +174,7 @@ class _Arena:
     plan: ComparisonPlan
     seed: int
     began: float
+    enough: float  # above the optimum, where runs that do not end in it end
 
     @property
     def late(self) -> bool:
@@ -185,7 +189,8 @@ class _Arena:
 def _all_runs(arena: _Arena) -> Generator[Progress, None, dict[str, tuple[tuple[Run, ...], Run | None]]]:
     """Run each contender with each seed and on the rows as stored; once where nothing is drawn at random.
 
-    Full batch, whose readings are shared out over the threads, runs by itself; the others at once, a thread each.
+    Those that draw end where more is not worth it: only a full batch gets to the optimum. Full batch, whose readings
+    are shared out over the threads, runs by itself; the others at once, a thread each.
     """
     benchmark, budget, runs = arena.benchmark, arena.plan.budget, {}
     drawn = [contender for contender in arena.plan.entrants if contender.regime.size is not None]
@@ -195,7 +200,8 @@ def _all_runs(arena: _Arena) -> Generator[Progress, None, dict[str, tuple[tuple[
             runs[contender.name] = (run,), None
     asked = [(contender, seed, SHUFFLED) for contender in drawn for seed in arena.seeds]
     asked += [(contender, arena.seed, STORED) for contender in drawn]
-    works = [run_contender(benchmark, contender, budget, seed, order) for contender, seed, order in asked]
+    enough = arena.enough
+    works = [run_contender(benchmark, contender, budget, seed, order, enough) for contender, seed, order in asked]
     done = yield from at_once(works, benchmark.rows.threads)
     for contender in drawn:
         shuffled = tuple(run for run in done if run.contender is contender and run.order == SHUFFLED)
@@ -234,10 +240,14 @@ def _measured(
     benchmark, best = arena.benchmark, outcomes[0].best
     passes = min(run.last.passes for one in entrants.values() for run in one.runs)
     values = {size: [run.value_at(passes) for run in one.runs] for size, one in entrants.items()}
-    budget = Budget(passes, arena.plan.budget.seconds)
+    budget, enough = replace(arena.plan.budget, passes=passes), arena.enough
     # One seed each: the noise of a batch falls with its size, and smaller ones have shown how seeds differ.
     larger = [size for size in _LARGER_BATCHES if size not in values and 4 * size <= len(benchmark.rows)]
-    works = [run_contender(benchmark, mini_batch(size), budget, arena.seed) for size in larger if not arena.late]
+    works = [
+        run_contender(benchmark, mini_batch(size), budget, arena.seed, enough=enough)
+        for size in larger
+        if not arena.late
+    ]
     for run in (yield from at_once(works, benchmark.rows.threads)):
         values[run.contender.regime.size or 0] = [run.value_at(passes)]
     excess = {size: [value - best for value in found if value is not None] for size, found in values.items()}
@@ -254,7 +264,7 @@ def _rates(arena: _Arena) -> Generator[Progress, None, Rates | None]:
         benchmark.objective.hessian_diagonal(benchmark.rows, benchmark.start) - benchmark.objective.penalty.diagonal
     )
     curvature = max(float(diagonal.sum()), 1e-300)
-    budget, rates = Budget(1.0, min(arena.plan.budget.seconds, _RATE_SECONDS)), [one / curvature for one in _RATES]
+    budget, rates = replace(arena.plan.budget, passes=1.0), [one / curvature for one in _RATES]
     contenders = [
         Contender(f"learning rate {rate:.2g}", MiniBatch(_RATES_BATCH), StochasticGradient(rate)) for rate in rates
     ]

@@ -21,12 +21,15 @@ from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch, Online
 # The next checkpoint is when so many times more rows have been read: each reads all rows for the objective.
 _NEXT_CHECKPOINT = 1.2
 SHUFFLED, STORED = "shuffled", "stored"
+# Of a run by default: what a full batch does in less the others are given, and who compares waits.
+_FEWEST_SECONDS, _MOST_SECONDS = 0.1, 1.0
 
 
 class RunEnd(StrEnum):
-    """How a run ended: of its own accord, or which budget was spent; the value is what `--json` says."""
+    """How a run ended: of its own accord, where more is not worth it, or a budget spent; `--json` says the value."""
 
     FINISHED = "finished"
+    GOOD_ENOUGH = "good enough"
     PASSES_SPENT = "passes"
     SECONDS_SPENT = "seconds"
 
@@ -78,7 +81,8 @@ class Budget:
 
     Args:
         passes: Readings of all rows, above 0. Full batch, mini-batch and online count rows alike.
-        seconds: Seconds of the run's own work, above 0; looks at the objective are not counted.
+        seconds: Seconds of the run's own work, above 0; looks at the objective are not counted. None is as many as the
+            certified optimum took, a tenth at least and one at most.
 
     Raises:
         UsageError: One of them is not a number above 0.
@@ -86,20 +90,23 @@ class Budget:
     Example:
         >>> import batchlearn as bl
         >>> bl.Budget(passes=4)
-        Budget(passes=4, seconds=1.0)
+        Budget(passes=4, seconds=None)
     """
 
     passes: float = 10.0
-    seconds: float = 1.0
+    seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("passes", self.passes), ("seconds", self.seconds)):
-            if not (math.isfinite(value) and value > 0.0):
+        for name, value, usual in (("passes", self.passes, Budget.passes), ("seconds", self.seconds, 1.0)):
+            if value is not None and not (math.isfinite(value) and value > 0.0):
                 raise UsageError(
-                    f"The budget of {name} is {value!r}; it needs to be a number above 0, such as "
-                    f"{Budget.passes if name == 'passes' else Budget.seconds:g}.",
+                    f"The budget of {name} is {value!r}; it needs to be a number above 0, such as {usual:g}.",
                     code="budget-range",
                 )
+
+    def seconds_beside(self, optimum: float) -> float:
+        """Return the seconds of a run where the optimum took so many."""
+        return min(max(optimum, _FEWEST_SECONDS), _MOST_SECONDS) if self.seconds is None else self.seconds
 
 
 class RunCheckpoint(NamedTuple):
@@ -143,12 +150,19 @@ def start_contender(
 
 
 def run_contender(
-    benchmark: Benchmark, contender: Contender, budget: Budget, seed: int = 0, order: str = SHUFFLED
+    benchmark: Benchmark,
+    contender: Contender,
+    budget: Budget,
+    seed: int = 0,
+    order: str = SHUFFLED,
+    enough: float = -math.inf,
 ) -> Generator[Progress, None, Run]:
     """Yield progress; return the run. Only the contender's own work is timed, not the objective at checkpoints.
 
-    The budget of seconds is checked after each stretch of rows, so a run may overspend by one stretch.
+    It ends where two looks in a row find the objective within `enough` of the optimum's. The budget of seconds is
+    checked after each stretch of rows, so a run may overspend by one stretch.
     """
+    seconds = budget.seconds_beside(benchmark.optimum.seconds)
     points = [RunCheckpoint(0, 0.0, 0.0, benchmark.optimum.null_value)]
     stretches = start_contender(benchmark, contender, budget.passes, seed, order)
     latest, read, spent, next_checkpoint = None, 0, 0.0, 0.0
@@ -161,7 +175,7 @@ def run_contender(
         if stretch is None:
             break
         latest = stretch
-        if spent >= budget.seconds:
+        if spent >= seconds:
             ended = RunEnd.SECONDS_SPENT
         elif stretch.passes >= budget.passes * (1.0 - 1e-9):
             ended = RunEnd.PASSES_SPENT
@@ -170,6 +184,8 @@ def run_contender(
         if ended is not None or stretch.passes >= next_checkpoint:
             points.append(RunCheckpoint(read, stretch.passes, spent, value_at(benchmark, stretch.parameters)))
             next_checkpoint = stretch.passes * _NEXT_CHECKPOINT
+            if ended is None and max(point.value for point in points[-2:]) - benchmark.optimum.value <= enough:
+                ended = RunEnd.GOOD_ENOUGH
     stretches.close()
     if latest is not None and points[-1].rows_read < read:
         points.append(RunCheckpoint(read, latest.passes, spent, value_at(benchmark, latest.parameters)))

@@ -195,6 +195,11 @@ class Comparison:
         return min([self.benchmark.optimum.value, *(outcome.best for outcome in self.outcomes)])
 
     @property
+    def run_seconds(self) -> float:
+        """Seconds that each run could spend."""
+        return self.budget.seconds_beside(self.benchmark.optimum.seconds)
+
+    @property
     def good_enough(self) -> float:
         """The excess loss below which more training is not worth it; having only so many rows costs as much."""
         return good_enough(self.benchmark, self.noise)
@@ -217,7 +222,7 @@ class Comparison:
                 "loss": self.benchmark.objective.loss.name,
                 "rows": len(self.benchmark.rows),
                 "coefficients": len(self.benchmark.start),
-                "budget": {"passes": self.budget.passes, "seconds": self.budget.seconds},
+                "budget": {"passes": self.budget.passes, "seconds": self.run_seconds},
                 "optimum": {
                     "called": CERTIFIED if certificate.certified else BEST_KNOWN,
                     "objective": self.best,

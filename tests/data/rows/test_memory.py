@@ -52,6 +52,26 @@ def some_rows(sizes: tuple[int, ...], seed: int = 0, **parts: bool) -> MemoryRow
     return MemoryRows(Layout(True, 2), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
 
 
+@dataclass(frozen=True)
+class _Matrices:
+    """A matrix of each chunk, each of which is noted."""
+
+    made: list[Floats]
+    combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
+        self.made.append(np.full((200, 200), chunk.label.sum() * parameters[0]))
+        return (self.made[-1],)
+
+
+def test_large_totals_are_added_to_where_they_are() -> None:
+    rows, kept = some_rows((5, 1, 7)), list[Floats]()
+    (total,) = rows.total(_Matrices(kept), np.array([2.0]))
+    first, second, third = (2.0 * chunk.label.sum() for chunk in rows.chunks)
+    assert np.array_equal(total, np.full((200, 200), first + second + third))
+    assert total is kept[0]
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_every_row_is_read_once_and_in_order(threads: int) -> None:
     rows = some_rows((5, 1, 7, 3, 2, 9, 4))

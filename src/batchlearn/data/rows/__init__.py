@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
 class Statistic(Protocol[Totals_co]):
     """What is computed from one chunk at given parameters, and how two chunks' answers are put together."""
 
-    combine: ClassVar[tuple[Callable[[Any, Any], Any], ...]]  # one ufunc for each field of the totals
+    combine: ClassVar[tuple[Any, ...]]  # one ufunc for each field of the totals, whose arrays are nobody else's
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Totals_co:
         """Return this chunk's totals."""

@@ -28,6 +28,8 @@ _LARGEST_CHUNK = 65_536
 _CHUNK_VALUES = 1 << 22
 # Rows that repeat each other are read as one where this share is left.
 _WORTH_MERGING = 0.75
+# Totals of more numbers than this are added to in place.
+_IN_PLACE = 10_000
 # Of what rows in a file could have taken in memory, a part of them may take this share.
 _PART = 0.25
 
@@ -136,7 +138,9 @@ class MemoryRows:
         totals = next(parts)
         make: Any = getattr(totals, "_make", tuple)  # with names or without
         for part in parts:
-            totals = make(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True))
+            pairs = zip(statistic.combine, totals, part, strict=True)
+            # A Hessian is added to where it is: new memory for each chunk's would cost more than the addition.
+            totals = make(add(a, b, out=a) if np.size(a) > _IN_PLACE else add(a, b) for add, a, b in pairs)
         return totals
 
     def map_rows(self, values: Callable[[Chunk, Floats], Values], parameters: Floats) -> Values:

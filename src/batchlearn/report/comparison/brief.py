@@ -13,14 +13,13 @@ def show_comparison(document: Document, comparison: Comparison) -> None:
     """Write what came out: the optimum, a line a contender, batch sizes, the recommendation."""
     benchmark = comparison.benchmark
     document.title(f"Compared {count(len(comparison.outcomes), 'way')} of reading rows: which one should I take?")
-    budget = comparison.budget
     document.facts(
         [
             ("Read", f"{count(len(benchmark.rows), 'row')}, all of the same model (which model is --models)"),
             (
                 "Budget",
-                f"{passes(budget.passes)} or {budget.seconds:g} s a run, which ends with the stretch of rows that "
-                f"spends it; {comparison.seconds:.0f} s in all",
+                f"{passes(comparison.budget.passes)} or {comparison.run_seconds:.2g} s a run, which ends with the "
+                f"stretch of rows that spends it; {comparison.seconds:.0f} s in all",
             ),
             ("Measured from", _optimum(comparison)),
             ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),

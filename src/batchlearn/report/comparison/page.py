@@ -33,7 +33,7 @@ def comparison_page(result: Comparison) -> str:
         facts=(
             Fact("rows learned from", f"{len(result.benchmark.rows):,}"),
             Fact("coefficients", f"{len(result.benchmark.start):,}"),
-            Fact("budget of each run", f"{passes(result.budget.passes)} or {duration(result.budget.seconds)}"),
+            Fact("budget of each run", f"{passes(result.budget.passes)} or {duration(result.run_seconds)}"),
             Fact("comparison took", duration(result.seconds)),
         ),
         cards=(
@@ -53,8 +53,8 @@ def _curves(result: Comparison) -> tuple[Block, ...]:
         return (Sentence("lead", "The result holds no curves."),)
     said = (
         "The same objective, rows, start and budget for all. A run ends with the stretch of rows that spends its "
-        "budget, so it may make a few passes more; a line that ends early has spent its seconds, or has reached the "
-        "optimum."
+        "budget, so it may make a few passes more; a line that ends early has spent its seconds, has reached the "
+        "optimum, or, but for full batch, is where more is not worth it."
     )
     return (Sentence("lead", said), Beside(tuple(curves)))
 
