@@ -380,32 +380,21 @@ def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification
     rounding = lower.norm(np.zeros_like(error.gradient), error.error)
     longest = lower.reach(rows)
     kappa = min(error.kappa * math.exp(0.5 * error.relative), longest)
-    by_row = bounds(decrement, kappa, constant)
+    by_row = reached = bounds(decrement, kappa, constant)
     change = math.inf if by_row is None else kappa * by_row.radius
+    floor, needed = bounds(rounding, kappa, constant), kappa
     if loss.outputs == 1:
         reached, floor, needed = lower.reached(decrement), lower.reached(rounding), lower.kappa
         change = min(change, math.inf if reached is None else reached.radius * longest)
-    else:
-        reached, floor, needed = by_row, bounds(rounding, kappa, constant), kappa
     if reached is None:
         reason = Note(Code.NOT_NEAR_ENOUGH, {"product": needed * decrement})
         return Certification(not_certified(rows, reason, floor.loss if floor else None, LOWER_BOUND))
     # In the norm of the Hessian itself: rows keep so much of their curvature where no predictor changes by more.
     fallen = constant * change
     radius = decrement * (fallen / -math.expm1(-fallen) if fallen > 0.0 else 1.0) * (1.0 + 1e-12)
-    bound = min(reached.radius, radius) * (1.0 + 1e-6)
-    certificate = Certificate(
-        status=Proved.CERTIFIED,
-        reason=None,
-        method=LOWER_BOUND,
-        loss_bound=reached.loss,
-        coefficient_bound=units.coefficient_bound(bound, lower.coefficient_norms(), parameters),
-        prediction_bound=_returned(point, change),
-        floor=floor.loss if floor else None,
-        rows=len(rows),
-        fingerprint=rows.fingerprint,
-        decrement=decrement,
-        kappa=kappa,
-        radius=radius,
-    )
+    shorter = min(reached.radius, radius) * (1.0 + 1e-6)
+    moved = units.coefficient_bound(shorter, lower.coefficient_norms(), parameters), _returned(point, change)
+    least = floor.loss if floor else None
+    own = LOWER_BOUND, reached.loss, *moved, least, len(rows), rows.fingerprint, decrement, kappa, radius
+    certificate = Certificate(Proved.CERTIFIED, None, *own)
     return Certification(certificate, value=error.value)

@@ -76,7 +76,7 @@ def test_bounds_of_sparse_problems_hold_on_the_whole_way(monkeypatch: pytest.Mon
                 slack = 1e-12 * (1.0 + abs(least))
                 assert found.loss_bound >= objective.value(rows, w) - least - slack
                 hessian = objective.expand(rows, w).hessian
-                assert found.radius * (1.0 + 1e-9) + 1e-9 >= np.sqrt(max(moved @ hessian @ moved, 0.0))
+                assert found.radius * (1.0 + 1e-9) + 1e-9 >= np.sqrt(max(float(moved @ hessian @ moved), 0.0))
                 assert (
                     found.coefficient_bound + 1e-9
                     >= np.abs((moved / matrix.units.scale)[rows.layout.intercept :]).max()
