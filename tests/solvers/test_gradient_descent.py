@@ -45,8 +45,9 @@ def test_many_nearly_orthogonal_columns_need_no_memory_of_steps() -> None:
         return next(s.passes for s in run if objective.value(matrix.rows, s.parameters) - value < 1e-9)
 
     assert readings(GradientDescent()) <= readings(LimitedMemory()) + 1
-    held = [f for f in vars(GradientDescent().start(objective, matrix.rows, np.zeros(401))).values()]
-    assert sum(isinstance(f, np.ndarray) for f in held) == 3
+    state = GradientDescent().start(objective, matrix.rows, np.zeros(401))
+    held = [*vars(state).values(), *vars(state.metric).values()]
+    assert sum(isinstance(f, np.ndarray) for f in held) == 4
 
 
 def test_readings_of_the_rows_are_counted() -> None:

@@ -1,8 +1,8 @@
 """Gradient descent whose step comes from the curvature, for problems where no matrix can be kept.
 
 The step is the inverse of the curvature met along the last step (Barzilai and Borwein 1988), in the metric of the
-Hessian's diagonal at the start. The objective need not fall at each step, only below the worst of the last few values
-(Grippo, Lampariello and Lucidi 1986; Raydan 1997).
+Hessian's diagonal at the start, of one output about the mean row. The objective need not fall at each step, only below
+the worst of the last few values (Grippo, Lampariello and Lucidi 1986; Raydan 1997).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
+from batchlearn.solvers.preconditioner import SampledPreconditioner, centred_diagonal, diagonal_alone
 from batchlearn.statistics.objective import Objective
 
 _REMEMBERED, _FALL, _HALVINGS = 10, 1e-4, 40
@@ -22,12 +23,12 @@ _REMEMBERED, _FALL, _HALVINGS = 10, 1e-4, 40
 
 @dataclass(frozen=True)
 class DescentState:
-    """The point, its value and gradient, the metric (d,), and the length of the next step."""
+    """The point, its value and gradient, the metric, and the length of the next step."""
 
     parameters: Floats
     value: float
     gradient: Floats
-    diagonal: Floats
+    metric: SampledPreconditioner
     length: float
     values: tuple[float, ...]  # the last few
     passes: int
@@ -41,7 +42,7 @@ class DescentState:
 
 @dataclass(frozen=True)
 class GradientDescent(Solver["DescentState"]):
-    """The update above: one reading of all rows a step, and memory for four vectors."""
+    """The update above: one reading of all rows a step, and memory for five vectors."""
 
     name: ClassVar[str] = "gradient-descent"
     needs: ClassVar[RowsAtOnce] = RowsAtOnce.ALL
@@ -55,17 +56,19 @@ class GradientDescent(Solver["DescentState"]):
         reading: ReadingPlan | None = None,  # noqa: ARG002 - it reads all rows
     ) -> DescentState:
         """Return the state before the first step."""
-        diagonal = objective.hessian_diagonal(rows, parameters)
-        # A coefficient that meets no curvature keeps its gradient as it is.
-        diagonal = np.where(diagonal > 0.0, diagonal, 1.0)
-        value, gradient = objective.gradient(rows, parameters)
+        if objective.loss.outputs == 1:
+            value, gradient, diagonal, known = objective.around(rows, parameters)
+            metric = centred_diagonal(objective, diagonal, known, intercept=rows.layout.intercept)
+        else:
+            value, gradient = objective.gradient(rows, parameters)
+            metric = diagonal_alone(objective.hessian_diagonal(rows, parameters))
         # In this metric no curvature is above the number of entries a row can have (Cauchy and Schwarz).
         length = 1.0 / (rows.layout.lead + len(rows.layout.groups) + rows.layout.sparse)
-        return DescentState(parameters, value, gradient, diagonal, length, (value,), 2)
+        return DescentState(parameters, value, gradient, metric, length, (value,), 2)
 
     def step(self, objective: Objective, rows: Rows, state: DescentState) -> DescentState:
         """Return the state after one step, `stuck` where rounding hides any further fall."""
-        direction = -state.gradient / state.diagonal
+        direction = -state.metric.solve(state.gradient)
         slope = float(state.gradient @ direction)
         worst, length, passes = max(state.values), state.length, state.passes
         noise = 8e-16 * abs(state.value)
@@ -81,11 +84,11 @@ class GradientDescent(Solver["DescentState"]):
             return replace(state, passes=passes, stuck=True)
         moved, bend = parameters - state.parameters, gradient - state.gradient
         curvature = float(moved @ bend)
-        size = float(moved @ (state.diagonal * moved))
-        stuck = size <= 1e-32 * float(parameters @ (state.diagonal * parameters)) or not curvature > 0.0
+        size = -(length**2) * slope  # of the step in the metric, which is as long as its gradient is in the inverse
+        stuck = float(moved @ moved) <= 1e-32 * float(parameters @ parameters) or not curvature > 0.0
         length = size / curvature if curvature > 0.0 else state.length
         values = (*state.values, value)[-_REMEMBERED:]
-        return DescentState(parameters, value, gradient, state.diagonal, length, values, passes, stuck)
+        return DescentState(parameters, value, gradient, state.metric, length, values, passes, stuck)
 
     def finished(self, state: DescentState) -> bool:
         """Whether rounding hides any further fall."""

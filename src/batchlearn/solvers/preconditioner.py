@@ -1,6 +1,6 @@
 """What stands in for the inverse Hessian where the Hessian is too large or costs too much.
 
-Its diagonal, a block a class, or the Hessian of some of the rows.
+Its diagonal about the mean row, a block a class, or the Hessian of some of the rows.
 
 Of K classes the block-diagonal of the Hessian in the logits, one (d, d) block a class, has its curvature p (1 - p) from
 rows at the present point; what it leaves out, -p_k p_l between classes, is small where classes are many or well told
@@ -22,14 +22,14 @@ from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.statistics.curvature import ClassGramTotal
-from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.objective import GradientError, Objective
 
 # Coefficients a class whose blocks can still be factored; rows that tell the curvature well enough, and the
 # multiplications that adding them up may cost.
 _MOST_COEFFICIENTS, _MOST_ROWS, _BUDGET = 3_000, 60_000, 4e11
 # Rows that tell the Hessian of one output: for each coefficient, and at least.
 _ROWS_A_COEFFICIENT, _FEWEST_ROWS = 10, 10_000
-# Relative to its diagonal: keeps a block whose curvature has died out away from singular.
+# Relative to its diagonal: keeps what is left of a block whose curvature has died out away from singular.
 _JITTER = 1e-9
 
 
@@ -50,6 +50,30 @@ class DiagonalPreconditioner:
     def solve(self, vector: Floats) -> Floats:
         """Return v / diagonal."""
         return vector / self.diagonal
+
+
+@dataclass(frozen=True)
+class CentredDiagonal:
+    """The inverse of V + c m m', V diagonal: of the Hessian of one output as it were if columns were independent.
+
+    c is the mean curvature, m the mean row as curvature weighs them. What all rows have in common, which sparse columns
+    of words or counts have together with the intercept, is a direction of its own: in the diagonal alone it is as many
+    times too short as a row has entries.
+    """
+
+    curvature: float  # c
+    centre: Floats  # (d,): m
+    inverse: Floats  # (d,): of V; 0 for an intercept that nothing else holds
+
+    def solve(self, vector: Floats) -> Floats:
+        """Return (V + c m m')^-1 v."""
+        if self.inverse[0] == 0.0:  # its row of the system says what c m'x is
+            solved = self.inverse * (vector - vector[0] * self.centre)
+            solved[0] = vector[0] / self.curvature - self.centre @ solved
+            return np.asarray(solved)
+        solved = self.inverse * vector
+        common = self.inverse * self.centre
+        return np.asarray(solved - common * ((self.centre @ solved) / (1.0 / self.curvature + self.centre @ common)))
 
 
 @dataclass(frozen=True)
@@ -109,10 +133,29 @@ def sampled_hessian(objective: Objective, rows: Rows, parameters: Floats) -> Ste
     return None
 
 
+def diagonal_alone(diagonal: Floats) -> DiagonalPreconditioner:
+    """Return the inverse of the Hessian's diagonal; a coefficient that meets no curvature keeps its gradient."""
+    return DiagonalPreconditioner(np.where(diagonal > 0.0, diagonal, 1.0))
+
+
+def centred_diagonal(
+    objective: Objective, diagonal: Floats, known: GradientError, *, intercept: bool
+) -> SampledPreconditioner:
+    """Return what approximates the inverse Hessian of one output, of what `Objective.around` says of a point."""
+    curvature, penalty = float(known.curvature[0]), objective.penalty.diagonal
+    if not curvature > 0.0:
+        return diagonal_alone(diagonal)
+    centre = known.centre[0] / curvature
+    # Of a column that is all but constant the difference is rounding, and a coefficient may meet no curvature at all.
+    own = np.maximum(diagonal - penalty - curvature * centre**2, _JITTER * diagonal) + penalty
+    inverse = 1.0 / np.where(own > 0.0, own, 1.0)
+    if intercept and penalty[0] == 0.0:
+        inverse[0] = 0.0
+    return CentredDiagonal(curvature, centre, inverse)
+
+
 def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> SampledPreconditioner:
-    """Return what approximates the inverse Hessian at these parameters."""
+    """Return what approximates the inverse Hessian of several outputs at these parameters."""
     if objective.loss.outputs > 1 and rows.layout.size <= _MOST_COEFFICIENTS:
         return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
-    # A coefficient that meets no curvature keeps its gradient as it is.
-    diagonal = objective.hessian_diagonal(rows, parameters)
-    return DiagonalPreconditioner(np.where(diagonal > 0.0, diagonal, 1.0))
+    return diagonal_alone(objective.hessian_diagonal(rows, parameters))

@@ -11,7 +11,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
-from batchlearn.solvers.preconditioner import SampledPreconditioner, preconditioner
+from batchlearn.solvers.preconditioner import SampledPreconditioner, centred_diagonal, preconditioner
 from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Objective
 
@@ -33,6 +33,7 @@ class LimitedMemoryState(NamedTuple):
     solved: Floats  # M^-1 g, M the preconditioner
     pairs: tuple[tuple[Floats, Floats], ...]
     preconditioner: SampledPreconditioner
+    lower: LowerBound | None  # on the Hessian at the start, where that was read there
     passes: int
     stuck: bool  # no step lowers the objective any more
     smallest: float  # the least g' M^-1 g so far
@@ -48,7 +49,7 @@ class LimitedMemoryState(NamedTuple):
 
 @dataclass(frozen=True)
 class LimitedMemory(Solver["LimitedMemoryState"]):
-    """L-BFGS preconditioned by the diagonal of the Hessian at the start; of classes by their blocks, renewed."""
+    """L-BFGS, preconditioned by the Hessian's diagonal about the mean row at the start; of classes by their blocks."""
 
     memory: int = 20
     renewed: tuple[int, ...] = _RENEWED
@@ -66,11 +67,17 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
         found: SampledPreconditioner | None = None,
     ) -> LimitedMemoryState:
         """Return the state before the first step, with the preconditioner found before where one is given."""
-        value, gradient = objective.gradient(rows, parameters)
-        found = found or preconditioner(objective, rows, parameters)
+        lower, passes = None, 2
+        if found is None and objective.loss.outputs == 1:
+            value, gradient, diagonal, known = objective.around(rows, parameters)
+            found = centred_diagonal(objective, diagonal, known, intercept=rows.layout.intercept)
+            lower = LowerBound(objective.loss, objective.penalty, known, rows.layout.intercept)
+        else:
+            value, gradient = objective.gradient(rows, parameters)
+            found = found or preconditioner(objective, rows, parameters)
         solved = found.solve(gradient)
         return LimitedMemoryState(
-            parameters, value, gradient, solved, (), found, 2, False, smallest=float(gradient @ solved)
+            parameters, value, gradient, solved, (), found, lower, passes, False, smallest=float(gradient @ solved)
         )
 
     def step(self, objective: Objective, rows: Rows, state: LimitedMemoryState) -> LimitedMemoryState:
@@ -111,6 +118,8 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
 
     def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[LimitedMemoryState], Distance]:
         """Return what a lower bound on the Hessian at the start tells of each state."""
+        if objective.loss.outputs == 1:
+            return _bounded_from_the_start
         error = objective.gradient_error(rows, parameters)
         lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
         # Not the leverage bound: of curvatures that are all alike at the start and not where the steps lead.
@@ -161,3 +170,9 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
         for (step, change), weight in zip(state.pairs, reversed(weights), strict=True):
             vector += (weight - (change @ vector) / (step @ change)) * step
         return vector
+
+
+def _bounded_from_the_start(state: LimitedMemoryState) -> Distance:
+    """Return what the lower bound on the Hessian at the start tells of a state of one output."""
+    assert state.lower is not None
+    return Distance(state.value, state.lower.norm(state.gradient), state.lower.kappa, stalled=state.stuck)

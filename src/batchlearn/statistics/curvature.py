@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, squared
-from batchlearn.kernels.sums import transposed_products, weighted_grams
+from batchlearn.kernels.sums import transposed_product, transposed_products, weighted_grams
 from batchlearn.models.links import class_contrasts, class_shares, class_variances
 from batchlearn.objectives.losses import Loss
 from batchlearn.statistics.rowwise import curvature_diagonal, predictor, weighted_loss, weighted_slope
@@ -43,6 +43,37 @@ class AnchorTotal:
         curvature = chunk.weight * curvature_diagonal(self.loss, eta, chunk.label)
         diagonal = transposed_products(chunk.layout, squared(chunk.block), curvature)
         return value, transposed_products(chunk.layout, chunk.block, slope), diagonal
+
+
+class Around(NamedTuple):
+    """Sums over rows of one output at a point."""
+
+    value: float  # weighted losses
+    gradient: Floats  # (d,)
+    curvature: float  # weight times curvature
+    centre: Floats  # (d,): the same times the row
+    diagonal: Floats  # (d,): the same times the squared row
+
+
+@dataclass(frozen=True)
+class AroundTotal:
+    """Losses, their gradients and, of the curvatures, what says how they would be if columns were independent."""
+
+    loss: Loss
+    combine: ClassVar[tuple[Any, ...]] = (np.add,) * 5
+
+    def __call__(self, chunk: Chunk, parameters: Floats) -> Around:
+        """Return the chunk's totals."""
+        eta, layout = predictor(chunk, parameters), chunk.layout
+        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
+        (curvature,) = chunk.weight * curvature_diagonal(self.loss, eta, chunk.label)
+        return Around(
+            weighted_loss(self.loss, eta, chunk.label, chunk.weight),
+            transposed_product(layout, chunk.block, slope),
+            float(curvature.sum()),
+            transposed_product(layout, chunk.block, curvature),
+            transposed_product(layout, squared(chunk.block), curvature),
+        )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from batchlearn.kernels.design import Floats, Layout
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
-from batchlearn.statistics.curvature import DiagonalTotal
+from batchlearn.statistics.curvature import AroundTotal, DiagonalTotal
 from batchlearn.statistics.rounding import AnchoredTotal, RoundingTotal
 from batchlearn.statistics.totals import GradientTotal, HessianTotal, LabelTotal, LineTotal, ValueTotal, assembled
 
@@ -38,6 +38,9 @@ class GradientError(NamedTuple):
     centre: Floats  # (contrasts, d): mean of weight times curvature times the row
     magnitude: Floats  # (contrasts, d): the same of the absolute row
     kappa: float  # the leverage bound, as in Expansion
+    predictor: float = math.inf  # the reach of what rounding can do to a row's predictor
+    value: float = math.nan  # the objective, and its gradient (d,), where they were wanted
+    gradient: Floats = np.empty(0)
 
 
 class NearPoint(NamedTuple):
@@ -109,11 +112,23 @@ class Objective:
         (diagonal,) = rows.total(DiagonalTotal(self.loss), parameters)
         return diagonal / rows.total_weight + self.penalty.diagonal
 
-    def gradient_error(self, rows: Rows, parameters: Floats) -> GradientError:
+    def around(self, rows: Rows, parameters: Floats) -> tuple[float, Floats, Floats, GradientError]:
+        """Return F(w), its gradient, the Hessian's diagonal and, but for rounding, what a lower bound on it stands on.
+
+        Of a loss of one output, reading every row once; all but numbers of shape (d,).
+        """
+        weight, total = rows.total_weight, rows.total(AroundTotal(self.loss), parameters)
+        value = float(total.value / weight) + self.penalty.value(parameters)
+        gradient = total.gradient / weight + self.penalty.gradient(parameters)
+        curvature, centre = np.array([total.curvature / weight]), total.centre[None] / weight
+        known = GradientError(np.zeros_like(gradient), 0.0, curvature, centre, np.abs(centre), math.inf)
+        return value, gradient, total.diagonal / weight + self.penalty.diagonal, known
+
+    def gradient_error(self, rows: Rows, parameters: Floats, *, gradient: bool = False) -> GradientError:
         """Bound the rounding error of the gradient at these parameters, reading every row once."""
-        length = rows.additions
-        total = rows.total(RoundingTotal(self.loss, length), parameters)
-        weight = rows.total_weight
+        length, weight = rows.additions, rows.total_weight
+        total = rows.total(RoundingTotal(self.loss, length, gradient), parameters)
+        known = total.gradient / weight + self.penalty.gradient(parameters) if gradient else total.gradient
         return GradientError(
             self._gradient_error(total.error / weight, parameters),
             self._relative_error(length, total.growth),
@@ -121,6 +136,9 @@ class Objective:
             total.centre / weight,
             total.magnitude / weight,
             _leverage_bound(weight, total.smallest),
+            total.predictor,
+            float(total.value / weight) + self.penalty.value(parameters),
+            known,
         )
 
     def near(self, rows: Rows, parameters: Floats, anchor: Floats, diagonal: Floats) -> NearPoint:

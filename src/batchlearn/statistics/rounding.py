@@ -55,36 +55,48 @@ class Rounding(NamedTuple):
     centre: Floats  # (contrasts, d): sum of weight times curvature times the row
     magnitude: Floats  # (contrasts, d): the same of the absolute row
     smallest: float  # the smallest weight times curvature of a row
+    predictor: float  # the reach of what rounding can do to a predictor, at most
+    value: float  # weighted sum of the losses
+    gradient: Floats  # (parameters,), or none
 
 
 @dataclass(frozen=True)
 class RoundingTotal:
-    """What `gradient_rounding` bounds, and the curvature, in one reading."""
+    """What `gradient_rounding` bounds, and the curvature, in one reading; the gradient too where it is wanted."""
 
     loss: Loss
     length: int
-    combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum, np.add, np.add, np.add, np.minimum)
+    gradient: bool = False
+    combine: ClassVar[tuple[Any, ...]] = (
+        *(np.add, np.maximum, np.add, np.add, np.add, np.minimum),
+        *(np.maximum, np.add, np.add),
+    )
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
         """Return the chunk's totals."""
-        done = compiled_pass(self.loss, chunk, parameters, gradient=False, length=self.length, centre=True)
+        loss, none = self.loss, np.empty(0)
+        done = compiled_pass(loss, chunk, parameters, gradient=self.gradient, length=self.length, centre=True)
         if done is not None and done.error is not None and done.centre is not None and done.magnitude is not None:
-            growth, curvature = self.loss.self_concordance * done.predictor, np.array([done.curvature])
-            return Rounding(done.error, growth, curvature, done.centre[None], done.magnitude[None], done.smallest)
+            growth, curvature = loss.self_concordance * done.predictor, np.array([done.curvature])
+            own = done.error, growth, curvature, done.centre[None], done.magnitude[None], done.smallest
+            return Rounding(*own, done.predictor, done.value, none if done.gradient is None else done.gradient)
         layout, eta = chunk.layout, predictor(chunk, parameters)
-        error = predictor_error(layout, self.loss.outputs, predictor_sizes(chunk, parameters))
+        error = predictor_error(layout, loss.outputs, predictor_sizes(chunk, parameters))
         sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
-        for some in weighted_curvatures(self.loss, eta, chunk.label, chunk.weight):
+        for some in weighted_curvatures(loss, eta, chunk.label, chunk.weight):
             sums.append(some.sum(axis=1))
             centres.append(transposed_products(layout, chunk.block, some).reshape(len(some), -1))
             sizes.append(with_absolute(layout, chunk.block, centres[-1], some))
-        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
+        slope = weighted_slope(loss, eta, chunk.label, chunk.weight)
         return Rounding(
-            *gradient_rounding(self.loss, chunk, self.length, eta, slope, error),
+            *gradient_rounding(loss, chunk, self.length, eta, slope, error),
             np.concatenate(sums),
             np.concatenate(centres),
             np.concatenate(sizes),
-            smallest_curvature(self.loss, eta, chunk.label, chunk.weight),
+            smallest_curvature(loss, eta, chunk.label, chunk.weight),
+            float(loss.largest_reach(error).max(initial=0.0)),
+            weighted_loss(loss, eta, chunk.label, chunk.weight),
+            transposed_products(layout, chunk.block, slope) if self.gradient else none,
         )
 
 

@@ -200,6 +200,7 @@ class Certification:
     expansion: Expansion | None = None
     factor: Factor | None = None
     leave_one_out: tuple[float, float] | None = None  # mean loss and mean squared loss of the approximate leave-one-out
+    value: float | None = None  # of the objective, where no expansion has it
 
     def prediction_bounds(self) -> PredictionBounds | None:
         """Return what bounds single predictions, of rows to come too; None where there is no factor or no radius."""
@@ -242,13 +243,14 @@ def certify(
             proof = Certification(not_certified(rows, far))
         if proof is not None:
             return proof
+    many = len(parameters) > FACTOR_LIMIT
     with np.errstate(over="ignore", invalid="ignore"):
-        error = objective.gradient_error(rows, parameters)
+        error = objective.gradient_error(rows, parameters, gradient=many)
     if not np.all(np.isfinite(error.error)):
         return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)))
-    if len(parameters) > FACTOR_LIMIT and objective.loss.corners is not None:
+    if many and objective.loss.corners is not None:
         return Certification(not_certified(rows, Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})))
-    if len(parameters) > FACTOR_LIMIT:
+    if many:
         return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units), error)
     expansion = objective.expand(rows, parameters) if factored is None else factored.expansion
     try:
@@ -359,7 +361,7 @@ def _leverages(point: _CertifiedPoint, factor: Factor, radius: float) -> Leverag
 def _returned(point: _CertifiedPoint, predictor_bound: float) -> float | None:
     """Return the bound on the returned prediction of any row whose exact predictor is within a bound; None without."""
     loss = point.objective.loss
-    if isinstance(point.error, NearPoint) and loss.outputs == 1:
+    if loss.outputs == 1:
         error = (point.error.predictor + point.units.carried(point.parameters)) * (1.0 + 1e-12)
     else:
         error, _ = point.rows.total(ReturnedTotal(loss, point.units.carried(point.parameters)), point.parameters)
@@ -369,31 +371,30 @@ def _returned(point: _CertifiedPoint, predictor_bound: float) -> float | None:
 def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification:
     """Certify from a lower bound on the Hessian: C1-C3 hold with any Hhat <= H."""
     objective, rows, parameters, _, units = point
-    _, gradient = objective.gradient(rows, parameters)
-    lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
+    loss, constant = objective.loss, objective.loss.self_concordance
+    lower = LowerBound(loss, objective.penalty, error, rows.layout.intercept)
     if lower.reason is not None:
         many = Note(Code.TOO_MANY_TO_FACTOR, {"coefficients": len(parameters), "why": lower.reason})
         return Certification(not_certified(rows, many))
-    decrement = lower.norm(gradient, error.error)
-    rounding = lower.norm(np.zeros_like(gradient), error.error)
-    kappa = min(error.kappa * math.exp(0.5 * error.relative), lower.reach(rows))
-    constant = objective.loss.self_concordance
-    reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
+    decrement = lower.norm(error.gradient, error.error)
+    rounding = lower.norm(np.zeros_like(error.gradient), error.error)
+    longest = lower.reach(rows)
+    kappa = min(error.kappa * math.exp(0.5 * error.relative), longest)
+    by_row = reached = bounds(decrement, kappa, constant)
+    change = math.inf if by_row is None else kappa * by_row.radius
+    floor, needed = bounds(rounding, kappa, constant), kappa
+    if loss.outputs == 1:
+        reached, floor, needed = lower.reached(decrement), lower.reached(rounding), lower.kappa
+        change = min(change, math.inf if reached is None else reached.radius * longest)
     if reached is None:
-        reason = Note(Code.NOT_NEAR_ENOUGH, {"product": kappa * decrement})
+        reason = Note(Code.NOT_NEAR_ENOUGH, {"product": needed * decrement})
         return Certification(not_certified(rows, reason, floor.loss if floor else None, LOWER_BOUND))
-    certificate = Certificate(
-        status=Proved.CERTIFIED,
-        reason=None,
-        method=LOWER_BOUND,
-        loss_bound=reached.loss,
-        coefficient_bound=units.coefficient_bound(reached.radius * (1.0 + 1e-6), lower.coefficient_norms(), parameters),
-        prediction_bound=_returned(point, reached.radius * kappa),
-        floor=floor.loss if floor else None,
-        rows=len(rows),
-        fingerprint=rows.fingerprint,
-        decrement=decrement,
-        kappa=kappa,
-        radius=reached.radius,
-    )
-    return Certification(certificate)
+    # In the norm of the Hessian itself: rows keep so much of their curvature where no predictor changes by more.
+    fallen = constant * change
+    radius = decrement * (fallen / -math.expm1(-fallen) if fallen > 0.0 else 1.0) * (1.0 + 1e-12)
+    shorter = min(reached.radius, radius) * (1.0 + 1e-6)
+    moved = units.coefficient_bound(shorter, lower.coefficient_norms(), parameters), _returned(point, change)
+    least = floor.loss if floor else None
+    own = LOWER_BOUND, reached.loss, *moved, least, len(rows), rows.fingerprint, decrement, kappa, radius
+    certificate = Certificate(Proved.CERTIFIED, None, *own)
+    return Certification(certificate, value=error.value)

@@ -34,8 +34,9 @@ _LARGEST_VALUE = 1e290
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -380, 1000
 # Rows whose mean is near enough to that of all for squares of distances from it.
 _CENTRE_ROWS = 1024
-# Entries of a sparse matrix that are counted together.
-_COUNTED = 1 << 18
+# Columns of a sparse matrix that most rows have a value of become dense ones where they hold this share of its entries,
+# or where this share of a second moment is in the mean, four times the standard deviation.
+_MUCH, _FAR = 0.25, 16.0 / 17.0
 # Shifts are multiples of scale / 256.
 _SHIFT_STEPS = 256.0
 # Of a column's second moment, as curvature weighs the rows, in its mean: what is left is below a thirtieth of it.
@@ -48,23 +49,24 @@ _FAR_OUT = 1e-3
 class _ExtentTotal:
     """Of each column the smallest and largest value, and weighted sums of the distances from a centre, and of squares.
 
-    The centre of sparse columns is 0.
+    The centre of sparse columns is 0; of these also how many entries each has.
     """
 
     centre: Floats
-    combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add, np.add)
+    combine: ClassVar[tuple[Any, ...]] = (np.minimum, np.maximum, np.add, np.add, np.add)
 
-    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
+    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:  # noqa: ARG002 - the protocol of a statistic
         """Return the chunk's totals."""
-        block = chunk.block
+        block, entries = chunk.block, np.empty(0)
         compiled, centre = compiled_rows(chunk.layout, block), self.centre[: chunk.layout.dense]
         if compiled is not None:
             low, high, first, second = np.empty((4, chunk.layout.dense))
             cells = np.empty((chunk.layout.sparse, 8)) if chunk.layout.sparse else None
             compiled.extents(chunk.weight, centre, low, high, first, second, cells)
             if cells is None:
-                return low, high, first, second
-            lacking = cells[:, 4] < len(chunk.label)
+                return low, high, first, second, entries
+            entries = cells[:, 4].copy()
+            lacking = entries < len(chunk.label)
             least, most = np.where(lacking, np.minimum(cells[:, 0], 0.0), cells[:, 0]), cells[:, 1]
             most = np.where(lacking, np.maximum(most, 0.0), most)
             own = (least, most, cells[:, 2], cells[:, 3])
@@ -72,8 +74,9 @@ class _ExtentTotal:
             low, high, distance = block.dense.min(axis=1), block.dense.max(axis=1), block.dense - centre[:, None]
             first, second = distance @ chunk.weight, distance**2 @ chunk.weight
             if not chunk.layout.sparse:
-                return low, high, first, second
+                return low, high, first, second, entries
             part, ends = chunk.block.sparse, [getattr(chunk.block.sparse, end)(axis=0) for end in ("min", "max")]
+            entries = np.bincount(part.indices, minlength=part.shape[1]).astype(np.float64)
             own = (
                 *(each.toarray().ravel() for each in ends),
                 part.T @ chunk.weight,
@@ -81,7 +84,7 @@ class _ExtentTotal:
             )
         every = zip((low, high, first, second), own, strict=True)
         low, high, first, second = (np.append(dense, sparse) for dense, sparse in every)
-        return low, high, first, second
+        return low, high, first, second, entries
 
 
 @dataclass(frozen=True)
@@ -118,9 +121,9 @@ class _ColumnSpreadTotal:
 class Matrix:
     """Rows of a matrix with what is known about its columns; arrays over columns have shape (columns,).
 
-    Columns inside stand in an order of their own: dense ones first, among them those of a sparse matrix that most rows
-    have a value of. Sparse columns are not shifted (the mean of one that most rows lack is no larger than its standard
-    deviation), nor are columns of a model without a free intercept.
+    Columns inside stand in an order of their own: dense ones first, among them columns of a sparse matrix that most
+    rows have a value of. Sparse columns are not shifted (the mean of one that most rows lack is no larger than its
+    standard deviation, and no other has a much larger one), nor are columns of a model without a free intercept.
     """
 
     rows: MemoryRows
@@ -253,8 +256,8 @@ def read_matrix(
 ) -> Matrix:
     """Look at every row of a checked matrix, (n, columns) NumPy or CSR, twice, to scale its columns.
 
-    Dense values are not copied unless rows without weight have to be left out; columns of a sparse matrix that most
-    rows have a value of become dense ones, which takes less memory. Raises DataError.
+    Nothing is copied unless rows without weight have to be left out, or columns of a sparse matrix that most rows have
+    a value of hold much of it or lie far from zero: these become dense ones. Raises DataError.
     """
     total = float(len(label)) if weight is None else math.fsum(weight)
     if weight is not None:
@@ -269,17 +272,17 @@ def read_matrix(
         values.sum_duplicates()
     order = np.arange(values.shape[1])
     dense, sparse = (None, values) if issparse(values) else (values, None)
+    rows = _stored(dense, sparse, label, weight, offset, threads)
+    near, low, high, sums, squares, entries = _extents(rows, dense)
     if sparse is not None and intercept and centre:
-        full = 2 * _stored_entries(sparse) > len(label)
-        if full.any():
+        full = 2 * entries > len(label)
+        with np.errstate(over="ignore", invalid="ignore"):
+            far = full & (sums**2 > _FAR * squares * rows.total_weight)
+        if far.any() or entries[full].sum() > _MUCH * entries.sum():
             order = np.concatenate([np.flatnonzero(full), np.flatnonzero(~full)])
             dense, sparse = np.asfortranarray(sparse[:, full].toarray()), None if full.all() else sparse[:, ~full]
-    rows = _stored(dense, sparse, label, weight, offset, threads)
-    near, some = np.zeros(len(order)), np.empty((0, 0)) if dense is None else dense[:_CENTRE_ROWS]
-    with np.errstate(over="ignore", invalid="ignore"):
-        if some.size:
-            near[: some.shape[1]] = np.asarray(some, dtype=np.float64).mean(axis=0)
-        low, high, sums, squares = rows.total(_ExtentTotal(near), np.empty(0))
+            rows = _stored(dense, sparse, label, weight, offset, threads)
+            near, low, high, sums, squares, _ = _extents(rows, dense)
     magnitude = np.maximum(np.abs(low), np.abs(high))
     if not (float(magnitude.max(initial=0.0)) <= _LARGEST_VALUE and np.all(np.isfinite(sums))):
         raise DataError(
@@ -302,12 +305,13 @@ def read_matrix(
     return Matrix(rows, shift, scale, deviation, constant, total, order)
 
 
-def _stored_entries(sparse: Any) -> NDArray[np.intp]:
-    """Return how many entries each column of a CSR matrix has, (columns,)."""
-    # Some at a time: NumPy counts what it has copied to wide integers, ten times faster in the cache.
-    parts = range(0, len(sparse.indices), _COUNTED)
-    counts = (np.bincount(sparse.indices[k : k + _COUNTED], minlength=sparse.shape[1]) for k in parts)
-    return sum(counts, np.zeros(sparse.shape[1], dtype=np.intp))
+def _extents(rows: MemoryRows, dense: Any) -> tuple[Floats, ...]:
+    """Return a centre of each column, near its mean where it is dense, and the totals of the distances from there."""
+    near, some = np.zeros(rows.layout.size), np.empty((0, 0)) if dense is None else dense[:_CENTRE_ROWS]
+    with np.errstate(over="ignore", invalid="ignore"):
+        if some.size:
+            near[: some.shape[1]] = np.asarray(some, dtype=np.float64).mean(axis=0)
+        return near, *rows.total(_ExtentTotal(near), np.empty(0))
 
 
 def _spread(
@@ -318,7 +322,7 @@ def _spread(
     moved, square = sums / weight / magnitude, squares / weight / magnitude / magnitude
     mean = centre + sums / weight
     # Where the centre, of the first rows, is not near the mean, most of the squares is the distance between the two.
-    if np.all(moved**2 <= 0.5 * square) and np.all(np.isfinite(square)):
+    if np.all(moved**2 <= _FAR * square) and np.all(np.isfinite(square)):
         return mean, np.sqrt(square - moved**2)
     first, second = rows.total(_ColumnSpreadTotal(mean, magnitude), np.empty(0))
     # The mean is rounded: where columns vary in its last places only, that is most of the squares (Chan, Golub and

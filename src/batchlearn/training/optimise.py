@@ -141,13 +141,15 @@ def iter_optimise(
         solver = other
         most_passes = max(way.most_passes, solver.most_passes)
         found = yield from _proved(way._replace(solver=solver, spent=0, most_passes=most_passes))
-    proved = found.certification.expansion
+    proved, value = found.certification.expansion, found.certification.value
+    if value is None:
+        value = objective.value(problem.rows, found.parameters) if proved is None else proved.value
     return Optimum(
         found.parameters,
         found.certification,
         found.status,
         solver.name,
-        objective.value(problem.rows, found.parameters) if proved is None else proved.value,
+        value,
         null_value,
         tuple(found.trace),
         found.passes,

@@ -35,8 +35,8 @@ def verdicts() -> list[Verdict]:
 class Careless(Objective):
     """The objective without its knowledge of rounding."""
 
-    def gradient_error(self, rows: Rows, parameters: Floats) -> GradientError:
-        known = super().gradient_error(rows, parameters)
+    def gradient_error(self, rows: Rows, parameters: Floats, *, gradient: bool = False) -> GradientError:
+        known = super().gradient_error(rows, parameters, gradient=gradient)
         return known._replace(error=np.zeros_like(known.error))
 
 
