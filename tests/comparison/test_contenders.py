@@ -19,6 +19,7 @@ from batchlearn.comparison.contenders import (
     default_contenders,
     mini_batch,
     run_contender,
+    seconds_each,
     value_at,
 )
 from batchlearn.comparison.problem import Benchmark
@@ -82,8 +83,8 @@ def test_a_run_ends_where_two_looks_say_that_more_is_not_worth_it(posed: Benchma
 
 
 def test_by_default_a_run_may_take_as_long_as_the_optimum_took(posed: Benchmark) -> None:
-    assert [Budget().seconds_beside(optimum) for optimum in (1e-3, 0.4, 30.0)] == [0.1, 0.4, 1.0]
-    assert Budget(seconds=2.0).seconds_beside(0.4) == 2.0
+    assert [seconds_each(Budget(), optimum) for optimum in (1e-3, 0.4, 30.0)] == [0.1, 0.4, 1.0]
+    assert seconds_each(Budget(seconds=2.0), 0.4) == 2.0
     slow = replace(posed, optimum=replace(posed.optimum, seconds=0.4))
     spent = run(slow, mini_batch(1), Budget(1e6))
     assert spent.ended is RunEnd.SECONDS_SPENT

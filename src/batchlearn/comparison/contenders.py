@@ -104,9 +104,10 @@ class Budget:
                     code="budget-range",
                 )
 
-    def seconds_beside(self, optimum: float) -> float:
-        """Return the seconds of a run where the optimum took so many."""
-        return min(max(optimum, _FEWEST_SECONDS), _MOST_SECONDS) if self.seconds is None else self.seconds
+
+def seconds_each(budget: Budget, optimum: float) -> float:
+    """Return the seconds that each run may take where the optimum took so many."""
+    return min(max(optimum, _FEWEST_SECONDS), _MOST_SECONDS) if budget.seconds is None else budget.seconds
 
 
 class RunCheckpoint(NamedTuple):
@@ -162,7 +163,7 @@ def run_contender(
     It ends where two looks in a row find the objective within `enough` of the optimum's. The budget of seconds is
     checked after each stretch of rows, so a run may overspend by one stretch.
     """
-    seconds = budget.seconds_beside(benchmark.optimum.seconds)
+    seconds = seconds_each(budget, benchmark.optimum.seconds)
     points = [RunCheckpoint(0, 0.0, 0.0, benchmark.optimum.null_value)]
     stretches = start_contender(benchmark, contender, budget.passes, seed, order)
     latest, read, spent, next_checkpoint = None, 0, 0.0, 0.0
