@@ -1,16 +1,22 @@
-"""What all timings share: processes of their own at one thread, and contenders that take turns."""
+"""What all timings share: processes of their own at one thread, another revision beside this one, and turns."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Sequence
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 Contender = TypeVar("Contender")
 Measured = TypeVar("Measured")
 
+ROOT = Path(__file__).resolve().parents[1]
 POOLS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -27,6 +33,27 @@ def run_apart(command: Sequence[Any], folder: Path, seconds: float | None = None
     if done.returncode:
         raise ProcessFailed(f"{command[0]} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return done.stdout
+
+
+@contextmanager
+def beside(revision: str) -> Iterator[tuple[Path, list[Path]]]:
+    """Yield a folder that is removed afterwards, and a Python of its own for another revision and for this tree.
+
+    Each has the packages of this Python, whose editable install would shadow the trees.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        folder, base, pythons = Path(temporary), Path(temporary) / "base", []
+        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", base, revision], cwd=ROOT, check=True)
+        try:
+            for tree, name in ((base, "old"), (ROOT, "new")):
+                venv.create(folder / name, with_pip=False)
+                installed = [path for path in sys.path if path.endswith("site-packages")]
+                packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder / name)}))
+                (packages / "tree.pth").write_text("\n".join([str(tree / "src"), *installed]), encoding="utf-8")
+                pythons.append(folder / name / "bin" / "python")
+            yield folder, pythons
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", base], cwd=ROOT, check=True)
 
 
 def in_turns(

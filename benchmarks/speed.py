@@ -13,17 +13,13 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tempfile
-import venv
 from pathlib import Path
 from statistics import median
 
-from runner import in_turns, run_apart
+from runner import beside, in_turns, run_apart
 
-ROOT = Path(__file__).resolve().parents[1]
 RATIO, SECONDS = 1.15, 0.05
 
 ROWS = """
@@ -99,15 +95,6 @@ def indented(code: str) -> str:
     return "\n".join(f"    {line}" for line in code.strip().splitlines())
 
 
-def interpreter_of(tree: Path, folder: Path) -> Path:
-    """Return a Python of its own for a tree, with the packages of this one, whose editable install would shadow it."""
-    venv.create(folder, with_pip=False)
-    installed = [path for path in sys.path if path.endswith("site-packages")]
-    packages = Path(sysconfig.get_path("purelib", vars={"base": str(folder)}))
-    (packages / "tree.pth").write_text("\n".join([str(tree / "src"), *installed]), encoding="utf-8")
-    return folder / "bin" / "python"
-
-
 def measured(name: str, python: Path, folder: Path) -> float:
     """Return the seconds of one run in a copy of the folder: a turn of a project leaves more than it found."""
     prepared, timed = PROBLEMS[name]
@@ -134,21 +121,13 @@ def main() -> int:
     parser.add_argument("--base", default="HEAD", help="a revision; HEAD compares uncommitted changes with it")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        base = Path(temporary) / "base"
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", base, asked.base], cwd=ROOT, check=True)
-        try:
-            pythons = tuple(
-                interpreter_of(tree, Path(temporary) / name) for tree, name in ((base, "old"), (ROOT, "new"))
-            )
-            folders = (Path(temporary) / "base-rows", Path(temporary) / "head-rows")
-            for python, folder in zip(pythons, folders, strict=True):
-                folder.mkdir()
-                run_apart([python, "-c", ROWS], folder)
-            print(f"{'processor seconds':<24}{'base':>10}{'head':>10}{'ratio':>8}")
-            slower = [compared(name, pythons, folders, asked.rounds) for name in asked.problems]
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", base], cwd=ROOT, check=True)
+    with beside(asked.base) as (temporary, (old, new)):
+        folders = temporary / "base-rows", temporary / "head-rows"
+        for python, folder in zip((old, new), folders, strict=True):
+            folder.mkdir()
+            run_apart([python, "-c", ROWS], folder)
+        print(f"{'processor seconds':<24}{'base':>10}{'head':>10}{'ratio':>8}")
+        slower = [compared(name, (old, new), folders, asked.rounds) for name in asked.problems]
     return int(any(slower))
 
 

@@ -23,8 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from data_sets import FOLDER, data_sets
-from runner import in_turns
-from speed import ROOT, interpreter_of
+from runner import beside, in_turns
 
 CASES = (
     "train adult", "train flights2008_jan", "train eight classes", "train 10,000 rows", "compare adult",
@@ -74,25 +73,19 @@ def main() -> None:
     parser.add_argument("--base", default="902cf8a", help="a revision")
     parser.add_argument("--rounds", type=int, default=3)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder, base = Path(temporary), Path(temporary) / "base"
+    with beside(asked.base) as (folder, pythons):
         eight_classes(folder / "eight.parquet")
         pq.write_table(pq.read_table(FOLDER / "adult.parquet").slice(0, 10_000), folder / "few.parquet")
-        subprocess.run(["git", "worktree", "add", "--quiet", "--detach", base, asked.base], cwd=ROOT, check=True)
-        try:
-            pythons = [interpreter_of(tree, folder / name) for tree, name in ((base, "old"), (ROOT, "new"))]
-            print(f"{'seconds':<26}{'base':>8}{'head':>8}{'ratio':>8}   processor{'base':>8}{'head':>8}{'ratio':>8}")
-            for case in asked.cases:
-                words = command(case, folder)
-                found = in_turns(pythons, asked.rounds + 1, lambda python, words=words: measured(python, words))
-                cells = []
-                for side in range(2):
-                    old, new = ([run[side] for run in runs[1:]] for runs in found)
-                    ratio = median(after / before for before, after in zip(old, new, strict=True))
-                    cells.append(f"{median(old):>8.2f}{median(new):>8.2f}{ratio:>8.2f}")
-                print(f"{case:<26}{cells[0]}            {cells[1]}", flush=True)
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", base], cwd=ROOT, check=True)
+        print(f"{'seconds':<26}{'base':>8}{'head':>8}{'ratio':>8}   processor{'base':>8}{'head':>8}{'ratio':>8}")
+        for case in asked.cases:
+            words = command(case, folder)
+            found = in_turns(pythons, asked.rounds + 1, lambda python, words=words: measured(python, words))
+            cells = []
+            for side in range(2):
+                old, new = ([run[side] for run in runs[1:]] for runs in found)
+                ratio = median(after / before for before, after in zip(old, new, strict=True))
+                cells.append(f"{median(old):>8.2f}{median(new):>8.2f}{ratio:>8.2f}")
+            print(f"{case:<26}{cells[0]}            {cells[1]}", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from batchlearn.kernels.design import Floats
 from batchlearn.progress import finish
 from batchlearn.selection import structure as module
 from batchlearn.selection.interactions import best_pairs
-from batchlearn.selection.penalty_selection import select_penalties
 from batchlearn.selection.structure import FEWEST_ROWS, Structure, choose_structure
 
 RULES = EncodingRules()
@@ -258,25 +257,6 @@ def test_pairs_that_add_nothing_by_themselves_are_not_fitted_with_all_others(mon
     chosen = choose(columns, "squared")
     assert [pair.column for pair in chosen.pairs] == ["x0 x x1"]
     assert max(one.pairs for one in chosen.alternatives) == 1, "whatever the early rows promise of others"
-
-
-def test_a_fit_with_pairs_begins_with_what_they_were_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried = []
-
-    def watched(loss: Any, rows: Any, terms: Any, start: Any = None) -> Any:
-        found = select_penalties(loss, rows, terms, start)
-        tried.append((len(terms), start, found))
-        return found
-
-    monkeypatch.setattr(module, "select_penalties", watched)
-    rng, X = drawn(11)
-    choose(columns_of(X, 2.0 * X[:, 0] * X[:, 1] + rng.normal(size=2000)), "squared")
-    alone = next(number for number, (terms, *_) in enumerate(tried) if terms == 1)
-    (_, nothing, (strengths, parameters)), (terms, begun, _) = tried[alone : alone + 2]
-    assert nothing is None
-    assert terms == 4
-    assert begun[0][-1] == strengths.values[0]
-    assert np.array_equal(begun[1][-len(parameters) + 1 :], parameters[1:])
 
 
 # --- roles and bad cases --------------------------------------------------------------------------------------------

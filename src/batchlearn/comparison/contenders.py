@@ -104,9 +104,10 @@ class Budget:
                     code="budget-range",
                 )
 
-    def seconds_beside(self, optimum: float) -> float:
-        """Return the seconds of a run where the optimum took so many."""
-        return min(max(optimum, _FEWEST_SECONDS), _MOST_SECONDS) if self.seconds is None else self.seconds
+
+def seconds_each(budget: Budget, optimum: float) -> float:
+    """Return the seconds that each run may take where the optimum took so many."""
+    return min(max(optimum, _FEWEST_SECONDS), _MOST_SECONDS) if budget.seconds is None else budget.seconds
 
 
 class RunCheckpoint(NamedTuple):
@@ -159,10 +160,10 @@ def run_contender(
 ) -> Generator[Progress, None, Run]:
     """Yield progress; return the run. Only the contender's own work is timed, not the objective at checkpoints.
 
-    It ends where two looks in a row find the objective within `enough` of the optimum's. The budget of seconds is
-    checked after each stretch of rows, so a run may overspend by one stretch.
+    It ends where a look finds the objective within `enough` of the optimum's. The budget of seconds is checked after
+    each stretch of rows, so a run may overspend by one stretch.
     """
-    seconds = budget.seconds_beside(benchmark.optimum.seconds)
+    seconds = seconds_each(budget, benchmark.optimum.seconds)
     points = [RunCheckpoint(0, 0.0, 0.0, benchmark.optimum.null_value)]
     stretches = start_contender(benchmark, contender, budget.passes, seed, order)
     latest, read, spent, next_checkpoint = None, 0, 0.0, 0.0
@@ -184,7 +185,7 @@ def run_contender(
         if ended is not None or stretch.passes >= next_checkpoint:
             points.append(RunCheckpoint(read, stretch.passes, spent, value_at(benchmark, stretch.parameters)))
             next_checkpoint = stretch.passes * _NEXT_CHECKPOINT
-            if ended is None and max(point.value for point in points[-2:]) - benchmark.optimum.value <= enough:
+            if ended is None and points[-1].value - benchmark.optimum.value <= enough:
                 ended = RunEnd.GOOD_ENOUGH
     stretches.close()
     if latest is not None and points[-1].rows_read < read:

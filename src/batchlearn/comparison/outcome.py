@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from batchlearn.artifacts.strict_json import plain
-from batchlearn.comparison.contenders import Budget, Contender, Run, RunCheckpoint
+from batchlearn.comparison.contenders import Budget, Contender, Run, RunCheckpoint, seconds_each
 from batchlearn.comparison.critical import MeasuredBatchSizes, NoiseAt, sampling_loss
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.problem import Benchmark
@@ -197,7 +197,7 @@ class Comparison:
     @property
     def run_seconds(self) -> float:
         """Seconds that each run could spend."""
-        return self.budget.seconds_beside(self.benchmark.optimum.seconds)
+        return seconds_each(self.budget, self.benchmark.optimum.seconds)
 
     @property
     def good_enough(self) -> float:

@@ -255,17 +255,16 @@ def _add_pairs(
         if not new or hopeless:
             break
         structure = Structure(rules, (*start.structure.pairs, *new))
-        encoding, before = _encoded(bench, structure), [start]
-        if bench.loss.outputs == 1:
-            # By themselves, beside all that is fitted, they cost the cube of their own cells, and the fit of all begins
-            # with them. After the first one a group has to pass the margin so.
+        encoding = _encoded(bench, structure)
+        if tried and bench.loss.outputs == 1:
+            # By themselves, beside all that is fitted, they cost the cube of their own cells: they have to pass the
+            # margin so. The first may need what others become with it: where the world moves.
             read = {half.column for pair in new for half in (pair.first, pair.second)}
             kinds = {name: kind for name, kind in encoding.kinds.items() if name in read}
             alone = Encoding((), tuple(new), kinds, {}, (), {k: z for k, z in encoding.zones.items() if k in read})
-            before.append(_try(bench, Structure(rules, tuple(new)), alone, beside=start))
-            if tried and not _beats(before[-1], best, margin, 0.0):
+            if not _beats(_try(bench, Structure(rules, tuple(new)), alone, beside=start), best, margin, 0.0):
                 break
-        start = yield from _tried(bench, structure, encoding, *before)
+        start = yield from _tried(bench, structure, encoding, start)
         tried.append(start.alternative)
         if not _beats(start, best, margin, _PAIR_ERRORS):
             break
@@ -316,24 +315,24 @@ def _encoded(bench: _Bench, structure: Structure) -> Encoding:
 
 
 def _tried(
-    bench: _Bench, structure: Structure, encoding: Encoding, *before: _FittedStructure
+    bench: _Bench, structure: Structure, encoding: Encoding, before: _FittedStructure
 ) -> Generator[int, None, _FittedStructure]:
     """Try a candidate as work that says when it begins: there it ends where nobody waits for it any more."""
     yield 0
-    return _try(bench, structure, encoding, *before)
+    return _try(bench, structure, encoding, before)
 
 
 def _try(
     bench: _Bench,
     structure: Structure,
     encoding: Encoding,
-    *before: _FittedStructure,
+    before: _FittedStructure | None = None,
     beside: _FittedStructure | None = None,
 ) -> _FittedStructure:
     """Fit a candidate to the early rows with strengths of its own, and judge it on the late ones.
 
-    The search starts from what others found, the first ones first, for the coefficients and terms that both have.
-    `beside`: what this one predicts is given, and the candidate adds to it.
+    The search starts from what another candidate found for the coefficients and terms that both have. `beside`: what
+    this one predicts is given, and the candidate adds to it.
     """
     began = time.perf_counter()
     rows_of = bench.table, bench.ledger
@@ -346,13 +345,11 @@ def _try(
         later = later.with_offset(beside.later.map_rows(predictor, beside.parameters))
     terms = encoding_terms(encoding)
     start = None
-    if before:
+    if before is not None:
         names, fresh = encoding.names, np.zeros(bench.loss.outputs)
-        known, found = dict[str, Floats](), dict[str, float]()
-        for one in reversed(before):
-            known.update(zip(one.encoding.names, one.parameters.reshape(len(fresh), -1).T, strict=True))
-            found.update(one.structure.strengths)
+        known = dict(zip(before.encoding.names, before.parameters.reshape(len(fresh), -1).T, strict=True))
         coefficients = np.stack([known.get(name, fresh) for name in names], axis=1).ravel()
+        found = before.structure.strengths
         shared = (all(name in known for name in names[term.part]) for term in terms.values())
         start = [found[key] if same else 1.0 for key, same in zip(terms, shared, strict=True)], coefficients
     find = select_penalties if bench.loss.outputs == 1 else select_class_penalties
