@@ -168,12 +168,14 @@ def evaluate(
     if task == "multiclass":
         told = "classes", *confidences(label, response)
     decision = None if costs is None else judge_decisions(costs, label, response, weight, plan)
-    thresholds = [EVEN_CHANCE]
-    if (constant := present.get("constant")) is not None:
+    cuts: tuple[Cut, ...] = ()
+    constant = present.get("constant")
+    if task == "classes":
         # Beside offsets the constant differs from row to row: the base rate is its mean.
-        same = bool(np.all(constant == constant[0]))
-        thresholds.append(float(constant[0] if same else np.average(constant, weights=weight)))
-    thresholds += [] if costs is None else [costs.threshold]
+        same = constant is not None and bool(np.all(constant == constant[0]))
+        rate = [] if constant is None else [float(constant[0] if same else np.average(constant, weights=weight))]
+        cheapest = [] if costs is None else [costs.threshold]
+        cuts = cuts_at([EVEN_CHANCE, *rate, *cheapest], label, response, weight, plan)
     return Evaluation(
         rows=len(label),
         metrics=estimates,
@@ -189,7 +191,7 @@ def evaluate(
         drift=_drift(score.name, held_out.time, losses, weight, leave_one_out),
         differences=differences,
         decision=decision,
-        cuts=cuts_at(thresholds, label, response, weight, plan) if task == "classes" else (),
+        cuts=cuts,
         abstention=None if costs is None else abstention(costs, label, response, weight, plan),
     )
 
