@@ -22,6 +22,7 @@ _ADDRESS = re.compile(r"(?i)^(file:|data:|[a-z][a-z0-9+.\-]+:/)")
 _PARQUET = (".parquet", ".pq")
 _DELIMITED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+_OFTEN_DELIMITED = (".data", ".dat", ".asc", ".tab", ".psv")
 _JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _EXCEL = (".xlsx", ".xlsm")
 _DATABASE = (".sqlite", ".sqlite3", ".db", ".duckdb")
@@ -177,12 +178,12 @@ def format_of(path: Path) -> Format:
                 "it again, or rename it to .csv if it is text",
                 code=f"{slug}-unreadable",
             )
-    if name.endswith(_JSON_LINES):
+    if name.endswith((*_JSON_LINES, ".json", ".json.gz")):
         return Format.JSON_LINES
-    if name.endswith((*_DELIMITED, ".txt", ".txt.gz")):
+    if name.endswith((*_DELIMITED, ".txt", ".txt.gz", *_OFTEN_DELIMITED)):
         return Format.DELIMITED
     raise DataError(
-        f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON lines, Excel, SQLite, DuckDB and "
+        f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON, Excel, SQLite, DuckDB and "
         "zip files with one of them are read, text also compressed with gzip: convert it, or rename it so that it "
         "ends in .csv, .tsv or .jsonl",
         code="format-unknown",
