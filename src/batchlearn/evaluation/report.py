@@ -223,7 +223,7 @@ def _notes(
     decision: DecisionCosts | None,
 ) -> Iterator[Note]:
     """Yield what the figures do not say by themselves: of the rows, of the baselines, of what decisions cost."""
-    classes = np.unique(label[~np.isnan(label) & (weight > 0.0)]) if task == "classes" else ()
+    classes = np.unique(label[~np.isnan(label) & (weight > 0.0)]) if task == "classes" else np.empty(0)
     if len(classes) == 1:
         yield Note(Code.ONE_CLASS_HELD_OUT, {"label": float(classes[0])})
     if unseen:
@@ -239,8 +239,8 @@ def _notes(
     if decision is not None and (saved := decision.saved).value is not None and not (saved.low or 0.0) > 0.0:
         always_yes = (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0)
         than = "always yes" if always_yes else "always no"
-        interval = {"saved": saved.value, "low": saved.low, "high": saved.high}
-        yield Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **interval})
+        found = {"saved": saved.value, "low": saved.low, "high": saved.high}
+        yield Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **found})
 
 
 def _drift(
