@@ -17,14 +17,12 @@ from batchlearn.report.figures.plots import Forest, Plot
 from batchlearn.report.terms.levels import Heatmap
 from batchlearn.report.terms.shapes import drawn
 from batchlearn.report.training.answers import answers, cards
-from batchlearn.report.training.findings import drift, findings, special_columns, standing
+from batchlearn.report.training.findings import drift, findings, standing
 from batchlearn.report.training.proof import ledger, trace_plots
 from batchlearn.report.training.quality import score
 from batchlearn.report.training.verdict import finished, good
 from batchlearn.report.training.worst import slice_list, worst_rows
 from batchlearn.selection.structure import Alternative
-from batchlearn.tables.columns import Kind
-from batchlearn.tables.readings import ColumnRemark, ColumnUse
 from batchlearn.training.certificate import Proved
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Status
@@ -272,22 +270,6 @@ def test_the_distance_falls_to_the_certificate_above_the_floor() -> None:
     floor, certificate = plot.rules
     assert bounds[-1].y < certificate.at < floor.at <= 100.0
     assert "In 3 steps of 7 no bound" in plot.caption
-
-
-def test_a_trace_that_begins_late_fills_its_axis() -> None:
-    for first, left in ((57, 10.0), (3, 100.0)):  # of 57, 60 and 61 passes most of an axis from 0 would be empty
-        steps = [step._replace(passes=at) for step, at in zip(complete().trace[-3:], (first, 60, 61), strict=True)]
-        for plot in trace_plots(replace(complete(), trace=tuple(steps))):
-            assert plot.dots[0].x < left
-            assert 90.0 < plot.dots[-1].x < 100.0
-            assert (plot.x_ticks[0].label == "0") == (first == 3)
-
-
-def test_what_is_said_of_a_column_names_it_once() -> None:
-    note = Note(Code.UNNAMED_COLUMN, {"column": "column_3", "number": 3})
-    remark = ColumnRemark("column_3", True, note, None)
-    fit = replace(complete(), columns=(ColumnUse("column_3", Kind.NUMBER, True, (remark,)),))
-    assert ("", "Column 3 has no name and is called 'column_3'.") in special_columns(fit)
 
 
 def test_terms_come_by_what_they_move_the_rows_by() -> None:
