@@ -21,10 +21,11 @@ from batchlearn.formatting.numbers import plain, telling_places
 from batchlearn.report.figures.plots import Plot
 from batchlearn.report.terms.shapes import drawn
 from batchlearn.report.training.data_summary import base_rates, neighbours_said, order_tells, split_said
-from batchlearn.report.training.findings import findings
-from batchlearn.report.training.proof import split_parts
+from batchlearn.report.training.findings import findings, special_columns
+from batchlearn.report.training.proof import split_parts, trace_plots
 from batchlearn.report.training.quality import cut_table
 from batchlearn.report.training.verdict import finished, good
+from batchlearn.tables.columns import Kind
 from batchlearn.tables.readings import ColumnRemark, ColumnUse
 from batchlearn.training.fit import Fit
 from batchlearn.training.summary.labels import LabelSummary, NeighbourSummary, SplitSummary
@@ -166,3 +167,19 @@ def test_no_penalty_is_said_of_what_was_brought_along() -> None:
     text = page(fit)
     assert "the mean loss of the training rows" in text
     assert "plus the penalty" not in text
+
+
+def test_a_trace_that_begins_late_fills_its_axis() -> None:
+    for first, left in ((57, 10.0), (3, 100.0)):  # of 57, 60 and 61 passes most of an axis from 0 would be empty
+        steps = [step._replace(passes=at) for step, at in zip(complete().trace[-3:], (first, 60, 61), strict=True)]
+        for plot in trace_plots(replace(complete(), trace=tuple(steps))):
+            assert plot.dots[0].x < left
+            assert 90.0 < plot.dots[-1].x < 100.0
+            assert (plot.x_ticks[0].label == "0") == (first == 3)
+
+
+def test_what_is_said_of_a_column_names_it_once() -> None:
+    note = Note(Code.UNNAMED_COLUMN, {"column": "column_3", "number": 3})
+    remark = ColumnRemark("column_3", True, note, None)
+    fit = replace(complete(), columns=(ColumnUse("column_3", Kind.NUMBER, True, (remark,)),))
+    assert ("", "Column 3 has no name and is called 'column_3'.") in special_columns(fit)

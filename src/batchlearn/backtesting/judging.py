@@ -27,7 +27,7 @@ from batchlearn.backtesting.plan import BacktestPlan, Prices
 from batchlearn.backtesting.replay import Durations, PolicyRun, ReplayContext, ServingModel, live_time, served
 from batchlearn.data.target import Task
 from batchlearn.errors import DataError
-from batchlearn.evaluation.intervals import Estimate, Resampling, paired_difference, resampling
+from batchlearn.evaluation.intervals import Estimate, paired_difference, resampling
 from batchlearn.evaluation.metrics import first_score, target_metrics
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels.design import Floats
@@ -61,7 +61,7 @@ def judged_backtest(
             "nothing compares them. Leave out the policies or columns that the notes of `batchlearn evaluate` name.",
             code="nothing-judged",
         )
-    blocks = _resampling(window[judged], plan.seed)
+    blocks = resampling(int(judged.sum()), plan.seed, clusters=window[judged])  # whole windows
     oracle = _oracle(matrix, judged, context, plan.prices)
 
     def compared(losses: Floats, with_losses: Floats | None = None) -> Estimate:
@@ -71,7 +71,7 @@ def judged_backtest(
     outcomes = []
     for run in runs:
         hours = _stale_hours(history, run, float(history.edges[-1]))
-        cost = _cost(history, run, judged, plan.prices)
+        _, cost = _spent(history, run, judged, plan.prices)
         error = float(np.average(run.errors[judged], weights=weight[judged]))
         estimates = compared(run.losses), error, compared(run.losses, oracle.losses), compared(run.losses, once.losses)
         outcomes.append(PolicyOutcome(run, *estimates, hours, cost))
@@ -106,11 +106,6 @@ def judged_backtest(
     )
 
 
-def _resampling(window: NDArray[np.intp], seed: int) -> Resampling:
-    """Return the blocks of judged rows, whole windows, that intervals draw."""
-    return resampling(len(window), seed, clusters=window)
-
-
 def _recommended(
     history: History,
     runs: Sequence[PolicyRun],
@@ -124,17 +119,15 @@ def _recommended(
     choosing, later = judged & (window < kept), judged & (window >= kept)
     if not choosing.any():
         choosing = judged
-    costs = None
-    if plan.prices is not None:
-        costs = [_cost(history, run, choosing, plan.prices) or 0.0 for run in runs]
-    retrains = [_retrains(history, run, choosing) for run in runs]
-    blocks = _resampling(window[choosing], plan.seed)
-    chosen, reasons = choose(runs, costs, retrains, history.weight, choosing, blocks)
+    spent = [_spent(history, run, choosing, plan.prices) for run in runs]
+    costs = [cost for _, cost in spent if cost is not None] or None
+    blocks = resampling(int(choosing.sum()), plan.seed, clusters=window[choosing])
+    chosen, reasons = choose(runs, costs, [times for times, _ in spent], history.weight, choosing, blocks)
     if choosing is not judged and later.any():
         reasons = (*reasons, Note(Code.CHOSEN_BY_FIRST, {"windows": kept, "of": history.windows}))
     found = {}
     if later.any():
-        blocks = _resampling(window[later], plan.seed)
+        blocks = resampling(int(later.sum()), plan.seed, clusters=window[later])
         for one in baselines:
             found[one.name] = paired_difference(chosen.losses[later], one.losses[later], history.weight[later], blocks)
     return PolicyChoice(chosen.name, reasons, found)
@@ -148,25 +141,17 @@ def _stale_hours(history: History, run: PolicyRun, end: float) -> float:
     return history.hours(sum(stale))
 
 
-def _cost(history: History, run: PolicyRun, rows: NDArray[np.bool_], prices: Prices | None) -> float | None:
-    """Return what a policy would have cost by the prices, its losses counted on some rows."""
-    if prices is None:
-        return None
-    last, retrains = _last_edge(history, rows), _retrains(history, run, rows)
-    lost = float(history.weight[rows] @ run.losses[rows])
-    return prices.retrain * retrains + prices.hour * _stale_hours(history, run, last) + prices.loss * lost
-
-
-def _last_edge(history: History, rows: NDArray[np.bool_]) -> float:
-    """Return the end of the last window of some rows."""
+def _spent(
+    history: History, run: PolicyRun, rows: NDArray[np.bool_], prices: Prices | None
+) -> tuple[int, float | None]:
+    """Return the retrains up to the end of the last window of some rows, and with prices what all came to by then."""
     window = np.searchsorted(history.edges, float(np.max(history.seen[rows])))
-    return float(history.edges[min(int(window), history.windows)])
-
-
-def _retrains(history: History, run: PolicyRun, rows: NDArray[np.bool_]) -> int:
-    """Count the retrains up to the end of the last window of some rows."""
-    last = _last_edge(history, rows)
-    return sum(one.now < last for one in run.retrained)
+    end = float(history.edges[min(int(window), history.windows)])
+    retrains = sum(one.now < end for one in run.retrained)
+    if prices is None:
+        return retrains, None
+    lost = float(history.weight[rows] @ run.losses[rows])
+    return retrains, prices.retrain * retrains + prices.hour * _stale_hours(history, run, end) + prices.loss * lost
 
 
 def measured_durations(matrix: LossMatrix) -> Durations:

@@ -26,7 +26,7 @@ from batchlearn.cli.options import (
 )
 from batchlearn.cli.options.recipe import learner_settings
 from batchlearn.cli.progress import watch
-from batchlearn.cli.train import threads_given, write_page
+from batchlearn.cli.train import numbered, threads_given, write_page
 from batchlearn.comparison.compare import DEFAULT_ROWS, DEFAULT_SEEDS, ComparisonPlan, iter_compare
 from batchlearn.comparison.contenders import Budget
 from batchlearn.comparison.model_entry import ModelEntry
@@ -43,8 +43,6 @@ from batchlearn.tables.table.segments import within
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
-_LONGEST_NAME = 60
-_MOST_REPORTS = 1_000_000
 
 
 @Parameter(name="*")
@@ -171,9 +169,7 @@ class PageFolder:
     """Where a page goes: the file given, or TARGET-N.html in a folder, with the first number that is free."""
 
     def __init__(self, folder: Path, output: str | None, target: str, force: bool) -> None:
-        self._folder, self._output, self._force = folder, output, force
-        # A column may have any name; a file that is easy to type may not.
-        self._name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target).strip("._-")[:_LONGEST_NAME] or "target"
+        self._folder, self._output, self._target, self._force = folder, output, target, force
 
     def check(self) -> None:
         """Refuse before the work what would make saving fail after it."""
@@ -189,13 +185,8 @@ class PageFolder:
             )
 
     def _free(self) -> Path:
-        for number in range(1, _MOST_REPORTS):
-            path = self._folder / f"{self._name}-{number}.html"
-            if not os.path.lexists(path):
-                return path
-        raise UsageError(
-            f"All numbers of {self._folder / self._name} are taken; name a file with --output.", code="no-number"
-        )
+        paths = (one.with_name(f"{one.name}.html") for one in numbered(self._folder, self._target, "target", "file"))
+        return next(path for path in paths if not os.path.lexists(path))
 
     def save(self, text: str, done: str) -> Path:
         """Write the page and return its path as it is best typed; `done` is what is so if it cannot be written."""

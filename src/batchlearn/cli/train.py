@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,7 +51,7 @@ from batchlearn.training.train import iter_train
 
 _MODELS = Path("models")
 _LONGEST_NAME = 60
-_MOST_MODELS = 1_000_000
+_MOST_RESULTS = 1_000_000
 # Seconds of a training from which on it is said that compiled kernels would take fewer.
 _SLOW = 10.0
 
@@ -105,32 +106,31 @@ def threads_given(threads: int | None) -> int | None:
     return used
 
 
+def numbered(folder: Path, target: str, otherwise: str, what: str) -> Iterator[Path]:
+    """Yield what the result of a run may be called: TARGET-1, TARGET-2 and so on. UsageError beyond a million."""
+    # A column may have any name; what is easy to type may not.
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target).strip("._-")[:_LONGEST_NAME] or otherwise
+    yield from (folder / f"{name}-{number}" for number in range(1, _MOST_RESULTS))
+    raise UsageError(f"All numbers of {folder / name} are taken; name a {what} with --output.", code="no-number")
+
+
 class Destination:
     """Where the model goes: the folder given, or models/TARGET-N with the first number that is free."""
 
     def __init__(self, output: str | None, target: str, force: bool) -> None:
-        self._output = output
-        self._force = force
-        # A column may have any name; a folder that is easy to type may not.
-        self._name = re.sub(r"[^A-Za-z0-9_.-]+", "_", target).strip("._-")[:_LONGEST_NAME] or "model"
+        self._output, self._target, self._force = output, target, force
 
     def check(self) -> None:
         """Refuse before training what would make saving fail after it."""
         if self._output is not None:
             check_writable(self._output, self._force)
-        elif os.path.lexists(_MODELS):
-            check_writable(self._free(1)[1])
         else:
-            check_writable(_MODELS)
+            check_writable(next(self._free()) if os.path.lexists(_MODELS) else _MODELS)
 
-    def _free(self, start: int) -> tuple[int, Path]:
-        for number in range(start, _MOST_MODELS):
-            path = _MODELS / f"{self._name}-{number}"
+    def _free(self) -> Iterator[Path]:
+        for path in numbered(_MODELS, self._target, "model", "folder"):
             if not (os.path.lexists(path) or os.path.lexists(path.with_name(f"{path.name}.html"))):
-                return number, path
-        raise UsageError(
-            f"All numbers of {_MODELS / self._name} are taken; name a folder with --output.", code="no-number"
-        )
+                yield path
 
     def save(self, fit: Fit) -> Path:
         """Save the model and return its path as it is best typed."""
@@ -138,9 +138,9 @@ class Destination:
             fit.save(self._output, self._force)
             return Path(self._output)
         _MODELS.mkdir(exist_ok=True)
-        number = 0
+        free = self._free()
         while True:
-            number, path = self._free(number + 1)
+            path = next(free)
             try:
                 fit.save(path)
             except (UsageError, ResourceError):

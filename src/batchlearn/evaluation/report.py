@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,6 @@ from batchlearn.evaluation.intervals import (
     LEVEL,
     NORMAL,
     Estimate,
-    Resampling,
     metric_estimate,
     paired_difference,
     resampling,
@@ -169,11 +168,14 @@ def evaluate(
     if task == "multiclass":
         told = "classes", *confidences(label, response)
     decision = None if costs is None else judge_decisions(costs, label, response, weight, plan)
-    notes = [
-        *_row_notes(task, label, weight, unseen),
-        *_baseline_notes(score, differences),
-        *_decision_notes(decision),
-    ]
+    cuts: tuple[Cut, ...] = ()
+    constant = present.get("constant")
+    if task == "classes":
+        # Beside offsets the constant differs from row to row: the base rate is its mean.
+        same = constant is not None and bool(np.all(constant == constant[0]))
+        rate = [] if constant is None else [float(constant[0] if same else np.average(constant, weights=weight))]
+        cheapest = [] if costs is None else [costs.threshold]
+        cuts = cuts_at([EVEN_CHANCE, *rate, *cheapest], label, response, weight, plan)
     return Evaluation(
         rows=len(label),
         metrics=estimates,
@@ -184,27 +186,14 @@ def evaluate(
         calibration=calibration(*told, weight),
         slices=slices(held_out.categories, losses, *told[1:], weight),
         unseen_classes=unseen,
-        notes=notes,
+        notes=list(_notes(task, label, weight, unseen, score, differences, decision)),
         leave_one_out=leave_one_out,
         drift=_drift(score.name, held_out.time, losses, weight, leave_one_out),
         differences=differences,
         decision=decision,
-        cuts=_cuts(task, held_out, present.get("constant"), weight, plan, costs),
+        cuts=cuts,
         abstention=None if costs is None else abstention(costs, label, response, weight, plan),
     )
-
-
-def _cuts(
-    task: MetricTask, held_out: ScoredRows, constant: Array | None, weight: Array, plan: Resampling, costs: Costs | None
-) -> tuple[Cut, ...]:
-    if task != "classes":
-        return ()
-    # Beside offsets the constant differs from row to row: the base rate is its mean.
-    same = constant is not None and bool(np.all(constant == constant[0]))
-    rate = [] if constant is None else [float(constant[0] if same else np.average(constant, weights=weight))]
-    thresholds = [EVEN_CHANCE, *rate]
-    thresholds += [] if costs is None else [costs.threshold]
-    return cuts_at(thresholds, held_out.label, held_out.response, weight, plan)
 
 
 def _estimates_json(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float | None]]:
@@ -224,40 +213,34 @@ def _check_response(task: MetricTask, response: Array) -> None:
         )
 
 
-def _row_notes(task: MetricTask, label: Array, weight: Array, unseen: Mapping[str, int]) -> list[Note]:
-    notes = []
-    if task == "classes":
-        classes = np.unique(label[~np.isnan(label) & (weight > 0.0)])
-        if len(classes) == 1:
-            notes.append(Note(Code.ONE_CLASS_HELD_OUT, {"label": float(classes[0])}))
+def _notes(
+    task: MetricTask,
+    label: Array,
+    weight: Array,
+    unseen: Mapping[str, int],
+    score: MeanMetric,
+    differences: Mapping[str, Estimate],
+    decision: DecisionCosts | None,
+) -> Iterator[Note]:
+    """Yield what the figures do not say by themselves: of the rows, of the baselines, of what decisions cost."""
+    classes = np.unique(label[~np.isnan(label) & (weight > 0.0)]) if task == "classes" else np.empty(0)
+    if len(classes) == 1:
+        yield Note(Code.ONE_CLASS_HELD_OUT, {"label": float(classes[0])})
     if unseen:
         found = {"rows": sum(unseen.values()), "of": len(label), "classes": dict(unseen)}
-        notes.append(Note(Code.CLASSES_NEVER_SEEN, {**found, "loss": float(-np.log(SMALLEST_RESPONSE))}))
-    return notes
-
-
-def _baseline_notes(score: MeanMetric, differences: Mapping[str, Estimate]) -> list[Note]:
-    notes = []
-    for name, found in differences.items():
-        if found.value is None or found.low is None or found.high is None:
-            notes.append(Note(Code.BASELINE_NOT_TOLD, {"baseline": name}))
-        elif found.high >= 0.0:
-            code = Code.BASELINE_BETTER if found.low > 0.0 else Code.BASELINE_NOT_BEATEN
-            interval = {"difference": found.value, "low": found.low, "high": found.high}
-            notes.append(Note(code, {"baseline": name, "metric": score.name, **interval}))
-    return notes
-
-
-def _decision_notes(decision: DecisionCosts | None) -> list[Note]:
-    if decision is None or decision.saved.value is None:
-        return []
-    saved = decision.saved
-    if saved.low is not None and saved.low > 0.0:
-        return []
-    always_yes = (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0)
-    than = "always yes" if always_yes else "always no"
-    interval = {"saved": saved.value, "low": saved.low, "high": saved.high}
-    return [Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **interval})]
+        yield Note(Code.CLASSES_NEVER_SEEN, {**found, "loss": float(-np.log(SMALLEST_RESPONSE))})
+    for name, apart in differences.items():
+        if apart.value is None or apart.low is None or apart.high is None:
+            yield Note(Code.BASELINE_NOT_TOLD, {"baseline": name})
+        elif apart.high >= 0.0:
+            code = Code.BASELINE_BETTER if apart.low > 0.0 else Code.BASELINE_NOT_BEATEN
+            interval = {"difference": apart.value, "low": apart.low, "high": apart.high}
+            yield Note(code, {"baseline": name, "metric": score.name, **interval})
+    if decision is not None and (saved := decision.saved).value is not None and not (saved.low or 0.0) > 0.0:
+        always_yes = (decision.always_yes.value or 0.0) < (decision.always_no.value or 0.0)
+        than = "always yes" if always_yes else "always no"
+        found = {"saved": saved.value, "low": saved.low, "high": saved.high}
+        yield Note(Code.THRESHOLD_NOT_CHEAPER, {"threshold": decision.threshold, "than": than, **found})
 
 
 def _drift(

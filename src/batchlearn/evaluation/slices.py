@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,16 +44,22 @@ class Slice:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class _Candidates:
+class _Tested(NamedTuple):
+    """One level with enough rows on both sides, and how its losses compare with those of the other rows."""
+
     column: str
-    level: tuple[str, ...]
-    code: NDArray[np.intp]
-    rows: NDArray[np.intp]
-    mean_loss: Array
-    difference: Array
-    standard_error: Array
-    excess: Array
+    level: str
+    code: int
+    rows: int
+    mean_loss: float
+    difference: float
+    standard_error: float
+    excess: float  # what its rows lose above the mean of all, summed
+
+    @property
+    def ratio(self) -> float:
+        """The difference in standard errors."""
+        return abs(self.difference) / self.standard_error
 
 
 def slices(
@@ -65,38 +71,33 @@ def slices(
     Benjamini-Hochberg at 5 % runs over all of them. A negative code is in no slice.
     """
     tested = [
-        _candidates(column, codes, levels, losses, weight, minimum_rows)
+        one
         for column, (codes, levels) in categories.items()
+        for one in _tested(column, codes, levels, losses, weight, max(minimum_rows, 2))
     ]
-    ratio = np.concatenate([np.zeros(0), *(_ratios(one) for one in tested)])
-    threshold = discovery_threshold(np.array([math.erfc(value / math.sqrt(2.0)) for value in ratio]))
+    threshold = discovery_threshold(np.array([math.erfc(one.ratio / math.sqrt(2.0)) for one in tested]))
     if threshold == 0.0:
         return []
     # Intervals at the level at which the last slice was accepted: an interval excludes zero if and only if its slice
     # was (Benjamini and Yekutieli 2005).
     reach = NormalDist().inv_cdf(1.0 - threshold / 2.0)
-    found = [
-        (float(one.excess[at]), one, int(at))
-        for one in tested
-        for at in np.flatnonzero((_ratios(one) >= reach) & (one.difference > 0.0))
-    ]
-    found.sort(key=lambda item: (-item[0], item[1].column, item[1].level[item[2]]))
+    found = [one for one in tested if one.ratio >= reach and one.difference > 0.0]
+    found.sort(key=lambda one: (-one.excess, one.column, one.level))
     reported = []
-    for _, one, at in found[:MOST_SLICES]:
-        inside = categories[one.column][0] == one.code[at]
+    for one in found[:MOST_SLICES]:
+        inside = categories[one.column][0] == one.code
         known = inside & ~np.isnan(label)
         known_weight = float(np.sum(weight[known]))
-        difference, error = float(one.difference[at]), float(one.standard_error[at])
         reported.append(
             Slice(
                 column=one.column,
-                level=one.level[at],
-                rows=int(one.rows[at]),
-                mean_loss=float(one.mean_loss[at]),
+                level=one.level,
+                rows=one.rows,
+                mean_loss=one.mean_loss,
                 overall=float(np.average(losses, weights=weight)),
-                difference=difference,
-                low=difference - reach * error,
-                high=difference + reach * error,
+                difference=one.difference,
+                low=one.difference - reach * one.standard_error,
+                high=one.difference + reach * one.standard_error,
                 share_of_loss=float(np.sum(weight[inside] * losses[inside]) / np.sum(weight * losses)),
                 mean_label=float(np.sum(weight[known] * label[known]) / known_weight) if known_weight > 0.0 else None,
                 mean_response=float(np.average(response[inside], weights=weight[inside])),
@@ -113,45 +114,31 @@ def discovery_threshold(probabilities: Array) -> float:
     return float(levels[accepted[-1]]) if accepted.size else 0.0
 
 
-def _ratios(one: _Candidates) -> Array:
-    return np.abs(one.difference) / one.standard_error
-
-
-def _candidates(
-    column: str,
-    codes: NDArray[np.integer],
-    levels: Sequence[str],
-    losses: Array,
-    weight: Array,
-    minimum_rows: int,
-) -> _Candidates:
-    overall = float(np.average(losses, weights=weight))
+def _tested(
+    column: str, codes: NDArray[np.integer], levels: Sequence[str], losses: Array, weight: Array, least: int
+) -> list[_Tested]:
+    """Return the levels of a column with so many rows inside and outside, but those whose losses are all the same."""
+    overall, size = float(np.average(losses, weights=weight)), len(levels)
     used = (codes >= 0) & (weight > 0.0)
     code, part = codes[used].astype(np.intp), weight[used]
     # Centring on the overall mean keeps the second moments free of cancellation.
     centred = losses - overall
-    size = len(levels)
     rows = np.bincount(code, minlength=size)
     factors = _moments(centred[used], part)
     inside = np.stack([np.bincount(code, part * factor, size) for factor in factors]).astype(np.float64)
     everywhere = np.array([np.sum(weight * factor) for factor in _moments(centred, weight)])
     outside_rows = np.count_nonzero(weight > 0.0) - rows
-    large = np.flatnonzero((rows >= max(minimum_rows, 2)) & (outside_rows >= max(minimum_rows, 2)))
+    large = np.flatnonzero((rows >= least) & (outside_rows >= least))
     mean_in, variance_in = _mean_and_variance(inside[:, large], rows[large])
     mean_out, variance_out = _mean_and_variance(everywhere[:, None] - inside[:, large], outside_rows[large])
-    error = np.sqrt(variance_in + variance_out)
-    clear = error > 1e-12 * np.maximum(np.abs(mean_in - mean_out), np.abs(overall))
-    kept = large[clear]
-    return _Candidates(
-        column,
-        tuple(str(levels[at]) for at in kept),
-        kept,
-        rows[kept],
-        overall + mean_in[clear],
-        (mean_in - mean_out)[clear],
-        error[clear],
-        inside[1, kept],
-    )
+    difference, error = mean_in - mean_out, np.sqrt(variance_in + variance_out)
+    clear = error > 1e-12 * np.maximum(np.abs(difference), np.abs(overall))
+    figures = zip(large, rows[large], overall + mean_in, difference, error, inside[1, large], strict=True)
+    return [
+        _Tested(column, str(levels[at]), int(at), int(count), *map(float, others))
+        for (at, count, *others), told_apart in zip(figures, clear, strict=True)
+        if told_apart
+    ]
 
 
 def _moments(centred: Array, weight: Array) -> tuple[Array, ...]:

@@ -239,10 +239,10 @@ def left_out(fit: Fit) -> dict[str, str]:
 
 
 def special_columns(fit: Fit) -> list[tuple[str, str]]:
-    """Return the columns that were left out or read in a special way, each with what is said about it."""
+    """Return the columns that were left out, and what is said of those read in a special way, which names them."""
     out = [(short(name), short(reason, LONGEST_SENTENCE)) for name, reason in left_out(fit).items()]
     said = ((use, remark_of(use)) for use in fit.columns if use.name not in left_out(fit) or use.used)
-    return [*out, *((short(use.name), short(text, LONGEST_SENTENCE)) for use, text in said if text)]
+    return [*out, *(("", short(text, LONGEST_SENTENCE)) for use, text in said if text)]
 
 
 def other_notes(fit: Fit) -> list[str]:

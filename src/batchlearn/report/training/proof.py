@@ -11,7 +11,7 @@ from batchlearn.formatting.numbers import at_most, count, duration, percent, pla
 from batchlearn.formatting.rejections import Rejection
 from batchlearn.report.document import Fact, Part
 from batchlearn.report.figures.plots import Axes, Legend, Plot, Point, Rule
-from batchlearn.report.figures.scales import WIDE_PLOT, apart, powers, scale
+from batchlearn.report.figures.scales import WIDE_PLOT, Scale, apart, powers, scale
 from batchlearn.training.certificate import Certificate
 from batchlearn.training.fit import Fit
 from batchlearn.training.optimise import Step
@@ -117,7 +117,7 @@ def trace_plots(fit: Fit) -> list[Plot]:
         return []
     distance = _distance_plot(fit)
     points = [_point(step, step.value, 6) for step in fit.trace]
-    axes = Axes(scale([0.0, points[-1].x]), scale([*(p.y for p in points), fit.null_objective]))
+    axes = Axes(_passes(fit), scale([*(p.y for p in points), fit.null_objective]))
     return [
         Plot(
             title="Training loss by pass",
@@ -134,6 +134,12 @@ def trace_plots(fit: Fit) -> list[Plot]:
     ]
 
 
+def _passes(fit: Fit) -> Scale:
+    """Return the axis of passes: from 0, or from the first that is drawn where all are in its last half."""
+    passes = [float(step.passes) for step in fit.trace]
+    return scale([passes[0] if passes[0] > 0.5 * passes[-1] else 0.0, *passes])
+
+
 def _distance_plot(fit: Fit) -> Plot | None:
     final, floor, last = fit.certificate.loss_bound, fit.certificate.floor, fit.trace[-1].value
     known = [(step, step.bound) for step in fit.trace if step.bound is not None]
@@ -145,7 +151,7 @@ def _distance_plot(fit: Fit) -> Plot | None:
     vertical = powers([*(p.y for p in (*bounds, *above)), *marks])
     if vertical is None or not (bounds or above):
         return None
-    axes = Axes(scale([0.0, *(float(step.passes) for step in fit.trace)]), vertical)
+    axes = Axes(_passes(fit), vertical)
     lines = [(above, "other"), (bounds, "model")]
     legend = [("bound on the distance", bounds, "model"), ("loss above the last one", above, "other")]
     steps, unproved = len(fit.trace), len(fit.trace) - len(bounds)

@@ -50,15 +50,6 @@ class Judged:
     target: Target | None = None  # of the model that was judged
 
 
-class Started(NamedTuple):
-    """A start that was not refused, what its twin was judged to be, its fit, and a note for each that was refused."""
-
-    start: str
-    judged: Judged
-    fit: Fit
-    notes: tuple[Note, ...]
-
-
 def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Progress, None, Trained]:
     """Train on all rows that the plan wants, and judge; a candidate comes back whatever the verdict.
 
@@ -91,8 +82,13 @@ def train_candidate(known: KnownRows, champion: Champion | None) -> Generator[Pr
     )
 
 
-def _train_and_judge(known: KnownRows, champion: Champion | None, table: Table) -> Generator[Progress, None, Started]:
-    """Train the twin that is judged and the version from the plan's start, or from the next dearer one for both."""
+def _train_and_judge(
+    known: KnownRows, champion: Champion | None, table: Table
+) -> Generator[Progress, None, tuple[str, Judged, Fit, tuple[Note, ...]]]:
+    """Train the twin that is judged and the version from the plan's start, or from the next dearer one for both.
+
+    Returns the start that was not refused, what its twin was judged to be, the fit, and a note for each start refused.
+    """
     plan = known.plan
     start, notes = "scratch" if champion is None else plan.start, tuple[Note, ...]()
     while True:
@@ -104,12 +100,12 @@ def _train_and_judge(known: KnownRows, champion: Champion | None, table: Table) 
                 recipe = replace(plan.recipe, holdout=plan.share)
                 fit = yield from iter_train(table, recipe, threads=plan.threads, before=before, structure=kept)
                 evaluation = None if fit.evaluation is None else fit.evaluation.to_json()
-                return Started(start, Judged(_awaiting(plan.gate), evaluation), fit, notes)
+                return start, Judged(_awaiting(plan.gate), evaluation), fit, notes
             refused = "twin"
             judged = yield from judge_twin(known, champion, start)
             refused = "version"
             fit = yield from train_from(start, champion, plan.recipe, known.parts(champion), plan.threads)
-            return Started(start, judged, fit, notes)
+            return start, judged, fit, notes
         except (DataError, UsageError, RegistryError, CertificateError) as problem:
             dearer = _dearer(plan, start, problem)
             if dearer is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,7 +31,6 @@ from batchlearn.retraining.cycle.candidate import refuse_unkept, refuse_unmet
 from batchlearn.retraining.cycle.continued import statistics_of
 from batchlearn.retraining.cycle.events import RowsCounted, Settled, Trained
 from batchlearn.retraining.cycle.state import KnownRows
-from batchlearn.retraining.project import Project
 from batchlearn.retraining.shell.records import CycleContext, as_of, rehearse
 from batchlearn.retraining.shell.turn import CycleResult, record_cycle, register_trained
 from batchlearn.retraining.sources.label_times import count_new_rows
@@ -168,34 +167,41 @@ def _count(table: Table) -> int:
     return sum(batch.num_rows for batch in table.scan([table.columns[0].name]))
 
 
-def _still_held(context: CycleContext, source: ProjectSource, where: str, rows: int, new: Version) -> list[Held]:
-    found = []
+def _still_held(context: CycleContext, source: ProjectSource, where: str, rows: int, new: Version) -> Iterator[Held]:
+    """Yield what still holds rows that meet the condition: the source, older versions, and files beside them."""
+    store, root, categories = context.project.store, context.project.root, source.settings.reading.categories
     if rows:
-        found.append(Held("the source itself", rows, "delete the rows where they are kept"))
-    for number in version_numbers(context.project.store):
-        if number != new.number:
-            found += _held_by_version(context, source, where, number)
-    return [*found, *_held_by_files(context.project, source, where)]
-
-
-def _held_by_version(context: CycleContext, source: ProjectSource, where: str, number: int) -> list[Held]:
-    """Say what of an older version was made from the rows: its model with encoding and totals, and its sample."""
-    store = context.project.store
-    folder = f"versions/{number:06d}"
-    remedy = f"remove {folder} once nobody has to answer for it; the ledger stays"
-    try:
-        version = read_version(store, number)
-        trained = _matching(store, source, version, where)
-        rows = pq.read_table(io.BytesIO(read_file(store, version, SAMPLE)))
-        sample = _count(read(rows, where=where, categories=source.settings.reading.categories))
-    except (DataError, IntegrityError) as problem:
-        return [Held(f"{folder}, perhaps: {problem.message}", None, remedy)]
-    found = []
-    if trained != 0:
-        found.append(Held(f"model, encoding and kept totals of {folder}, by what they learned", trained, remedy))
-    if sample:
-        found.append(Held(f"sample rows of {folder}, as they are", sample, remedy))
-    return found
+        yield Held("the source itself", rows, "delete the rows where they are kept")
+    # 1. Older versions were made from them: the model with encoding and totals, and the sample.
+    for number in version_numbers(store):
+        if number == new.number:
+            continue
+        folder = f"versions/{number:06d}"
+        remedy = f"remove {folder} once nobody has to answer for it; the ledger stays"
+        try:
+            version = read_version(store, number)
+            trained = _matching(store, source, version, where)
+            rows_kept = pq.read_table(io.BytesIO(read_file(store, version, SAMPLE)))
+            sample = _count(read(rows_kept, where=where, categories=categories))
+        except (DataError, IntegrityError) as problem:
+            yield Held(f"{folder}, perhaps: {problem.message}", None, remedy)
+            continue
+        if trained != 0:
+            yield Held(f"model, encoding and kept totals of {folder}, by what they learned", trained, remedy)
+        if sample:
+            yield Held(f"sample rows of {folder}, as they are", sample, remedy)
+    # 2. Parts of a query that were fetched, also of earlier ones, told by their folders; what killed commands left.
+    parts = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
+    left = "remove it while no batchlearn command runs"
+    files = [(path, path.parent, parts) for path in sorted(store.path(SNAPSHOTS).rglob("*.parquet"))]
+    files += [(path, path, left) for path in sorted(store.path(VERSIONS).glob(f"{TEMPORARY}*/{SAMPLE}"))]
+    held: Counter[tuple[str, str]] = Counter()
+    for path, whole, remedy in files:
+        try:
+            held[str(whole.relative_to(root)), remedy] += _count(read(path, where=where, categories=categories))
+        except (DataError, IntegrityError, UsageError) as problem:
+            yield Held(f"{path.relative_to(root)}, perhaps: {problem.message}", None, remedy)
+    yield from (Held(name, found, remedy) for (name, remedy), found in held.items() if found)
 
 
 def _matching(store: Store, source: ProjectSource, version: Version, where: str) -> int | None:
@@ -208,23 +214,3 @@ def _matching(store: Store, source: ProjectSource, version: Version, where: str)
     if (standing is not None and standing.lost) or _count(trained.table(listed)) < data["rows"]["used"]:
         return None
     return _count(trained.table(listed, Written(where)))
-
-
-def _held_by_files(project: Project, source: ProjectSource, where: str) -> list[Held]:
-    """List folders of fetched parts of a query, also of earlier ones, and what killed commands left, that hold rows."""
-    parts = "once the rows are gone from the database, remove the folder of parts: all is fetched again"
-    left = "remove it while no batchlearn command runs"
-    files = [(path, path.parent, parts) for path in sorted(project.store.path(SNAPSHOTS).rglob("*.parquet"))]
-    files += [(path, path, left) for path in sorted(project.store.path(VERSIONS).glob(f"{TEMPORARY}*/{SAMPLE}"))]
-    found = []
-    held: Counter[tuple[str, str]] = Counter()
-    for path, whole, remedy in files:
-        name = str(path.relative_to(project.root))
-        try:
-            rows = _count(read(path, where=where, categories=source.settings.reading.categories))
-        except (DataError, IntegrityError, UsageError) as problem:
-            found.append(Held(f"{name}, perhaps: {problem.message}", None, remedy))
-            continue
-        held[str(whole.relative_to(project.root)), remedy] += rows
-    found += [Held(name, rows, remedy) for (name, remedy), rows in held.items() if rows]
-    return found
