@@ -22,14 +22,14 @@ from batchlearn.data.rows.memory import MemoryRows, chunk_rows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.kernels.design import Layout
-from batchlearn.objectives.factor import factorise
+from batchlearn.objectives.factor import FACTOR_LIMIT, factorise
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
-from batchlearn.training.certificate import FACTOR_LIMIT, Units
+from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, optimise
 from batchlearn.training.regimes import choose_solver
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
+from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers.newton import Newton
+from batchlearn.solvers.preconditioner import centred_diagonal
 from batchlearn.solvers.quasi_newton import LimitedMemory, LimitedMemoryState
 from batchlearn.statistics.objective import Objective, ridge
+from batchlearn.training.matrix import read_matrix
 
 
 def posed(loss: str, scales: bool = True) -> tuple[Objective, MemoryRows]:
@@ -106,3 +112,40 @@ def test_steps_from_before_the_blocks_were_renewed_are_forgotten() -> None:
         state = solver.step(objective, rows, state)
         kept.append(len(state.pairs))
     assert kept == [1, 2, 3, 1, 2]
+
+
+@pytest.mark.parametrize(("intercept", "own"), [(True, 0.0), (True, 0.3), (False, 0.0)])
+def test_the_preconditioner_is_the_hessian_where_columns_do_not_depend_on_each_other(
+    intercept: bool, own: float
+) -> None:
+    # Every pair of values comes as often as any other: about the mean row the Hessian is diagonal.
+    X = np.array([[a, b] for a in (1.0, 2.0, 4.0) for b in (0.0, 3.0)])
+    rows = dense_rows(X, np.arange(6.0))
+    rows = replace(rows, layout=replace(rows.layout, intercept=intercept))
+    strengths = np.array([own, 0.2, 0.5][not intercept :])
+    objective, w = Objective(LOSSES["squared"], Quadratic(strengths)), np.zeros(len(strengths))
+    value, gradient, diagonal, known = objective.around(rows, w)
+    expansion = objective.expand(rows, w)
+    assert value == pytest.approx(expansion.value, rel=1e-14)
+    np.testing.assert_allclose(gradient, expansion.gradient, rtol=1e-13)
+    found = centred_diagonal(objective, diagonal, known, intercept=intercept)
+    vector = np.array([1.0, -2.0, 0.7][: len(w)])
+    np.testing.assert_allclose(found.solve(vector), np.linalg.solve(expansion.hessian, vector), rtol=1e-7)
+
+
+def test_counts_of_many_words_need_few_readings() -> None:
+    rng = np.random.default_rng(7)
+    column = np.minimum(2_000 ** rng.uniform(size=(10_000, 30)), 2_000).astype(np.int32) - 1
+    counts = csr_array((np.ones(column.size), column.ravel(), np.arange(0, column.size + 1, 30)), shape=(10_000, 2_000))
+    counts.sum_duplicates()
+    eta = counts @ rng.normal(size=2_000) / 5.0
+    label = (rng.random(10_000) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64)
+    matrix = read_matrix(counts, label)
+    assert matrix.rows.layout.sparse == 2_000  # the few full columns among them
+    objective, solver = Objective(LOSSES["logistic"], matrix.penalty(1e-4)), LimitedMemory()
+    state = solver.start(objective, matrix.rows, objective.null_parameters(matrix.rows))
+    states = [state]
+    while not states[-1].stuck:
+        states.append(solver.step(objective, matrix.rows, states[-1]))
+    passes = next(one.passes for one in states if one.value <= states[-1].value * (1.0 + 1e-6))
+    assert passes <= 20  # of the diagonal alone 31

@@ -14,6 +14,7 @@ from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.factor import FACTOR_LIMIT
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
@@ -362,7 +363,7 @@ def test_the_default_stop_is_one_part_in_a_hundred_of_a_standard_error() -> None
 def test_the_solver_follows_from_the_size() -> None:
     few = dense_rows(np.zeros((10, 20)), np.zeros(10))
     assert isinstance(choose_solver(few), Newton)
-    wide = MemoryRows(Layout(True, 0, (certificates.FACTOR_LIMIT,)), (), np.zeros(0), np.zeros(0))
+    wide = MemoryRows(Layout(True, 0, (FACTOR_LIMIT,)), (), np.zeros(0), np.zeros(0))
     assert isinstance(choose_solver(wide), LimitedMemory)
 
 

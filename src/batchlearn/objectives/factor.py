@@ -20,6 +20,8 @@ from batchlearn.kernels.native.lapack import factor_lower, invert_lower, square_
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.kernels.sums import symmetric
 
+# Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
+FACTOR_LIMIT = 5000
 # Norms are divided by sqrt(1 - looseness): beyond this the bound says more about rounding than about the problem.
 _LARGEST_LOOSENESS = 0.5
 # Beyond these, products of entries of the Hessian and its inverse underflow by more than the bounds assume.

@@ -10,6 +10,7 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.objectives.factor import FACTOR_LIMIT
 from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.preconditioner import SampledPreconditioner, centred_diagonal, preconditioner
 from batchlearn.statistics.lower_bound import LowerBound
@@ -119,7 +120,16 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
     def watch(self, objective: Objective, rows: Rows, parameters: Floats) -> Callable[[LimitedMemoryState], Distance]:
         """Return what a lower bound on the Hessian at the start tells of each state."""
         if objective.loss.outputs == 1:
-            return _bounded_from_the_start
+            kappa: float | None = None
+
+            def known(state: LimitedMemoryState) -> Distance:
+                nonlocal kappa
+                assert state.lower is not None
+                if kappa is None:  # what a factor proves stands on each row, what the lower bound does on their mean
+                    kappa = state.lower.reach(rows) if len(parameters) <= FACTOR_LIMIT else state.lower.kappa
+                return Distance(state.value, state.lower.norm(state.gradient), kappa, stalled=state.stuck)
+
+            return known
         error = objective.gradient_error(rows, parameters)
         lower = LowerBound(objective.loss, objective.penalty, error, rows.layout.intercept)
         # Not the leverage bound: of curvatures that are all alike at the start and not where the steps lead.
@@ -170,9 +180,3 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
         for (step, change), weight in zip(state.pairs, reversed(weights), strict=True):
             vector += (weight - (change @ vector) / (step @ change)) * step
         return vector
-
-
-def _bounded_from_the_start(state: LimitedMemoryState) -> Distance:
-    """Return what the lower bound on the Hessian at the start tells of a state of one output."""
-    assert state.lower is not None
-    return Distance(state.value, state.lower.norm(state.gradient), state.lower.kappa, stalled=state.stuck)

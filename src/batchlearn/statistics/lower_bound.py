@@ -8,18 +8,18 @@ penalty, S being that of the rest, block elimination gives
 
     v' Hhat^-1 v = v_0' B^-1 v_0 + || v_1 - M_1' B^-1 v_0 ||^2 in the norm of S^-1.
 
-Of one output kappa in the bounds C1 and C2 need not be the length of a row. With u = w* - w, s_i = x_i'u and s = m'u,
-the penalty's part of the curvature stays as it is on the way to w*, and that of a row is at least e^-|s_i| of c_i. So,
-with omega(t) = e^-|t| + |t| - 1 and k(t) = |t| (1 - e^-|t|), Jensen's inequality gives
+Of one output kappa in the bounds need not be the length of a row. With u = w* - w, s_i = x_i'u and s = m'u, the
+penalty's part of the curvature stays as it is on the way to w*, and that of a row is at least e^-|s_i| of c_i. So, with
+omega(t) = e^-|t| + |t| - 1 and k(t) = |t| (1 - e^-|t|), Jensen's inequality gives
 
     F(w + u) >= F(w) + g'u + ||u_1||_S^2 / 2 + mean of c_i omega(s_i),  no less than c omega(s),
     -g'u     >= ||u_1||_S^2 + mean of c_i k(s_i),                       no less than c k(s) where |s| <= 1:
 
-the second with the convex function that is k up to 1 and goes on along its tangent, of slope one, below k. The least of
-the first over all u is C2 with kappa = c^-1/2, the length of the row m. The second gives C1 in the norm of Hhat with
-that kappa as far as kappa nu <= 1 - 1/e; beyond it r = 1 / (e kappa (1 - kappa nu)). No |s_i| is more than a, which is
-r times the length of the longest row, and so ||u||_H <= nu a / (1 - e^-a). Without an intercept Hhat is the penalty
-alone, and kappa is 0: strong convexity.
+the second with the convex function that is k up to 1 and goes on along its tangent, of slope one, below k. With kappa =
+c^-1/2, the length of the row m, and p = kappa nu the first is F(w) less (p + (1 - p) ln(1 - p)) / kappa^2, or more, for
+every u. The second gives C1 in the norm of Hhat as far as p <= 1 - 1/e; beyond it r = 1 / (e kappa (1 - p)). No |s_i|
+is more than a, which is r times the length of the longest row, and so ||u||_H <= nu a / (1 - e^-a). Without an
+intercept Hhat is the penalty alone, and kappa is 0: strong convexity.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ from batchlearn.objectives.self_concordance import Bounds, bounds
 from batchlearn.statistics.objective import GradientError
 
 _SLACK = 1.0 + 1e-9
+# Of kappa times the decrement: below it the closed form of the loss cancels, and C2 says as much.
+_SERIES = 0.1
 
 
 @dataclass(frozen=True)
@@ -80,18 +82,21 @@ class LowerBound:
 
     @cached_property
     def kappa(self) -> float:
-        """The length of the mean row of one output, which C2 stands on; infinite where there is no bound."""
+        """The length of the mean row of one output; infinite where there is no bound."""
         if self.reason is not None:
             return float("inf")
         return self._largest_inverse * _SLACK if self.intercept else 0.0
 
     def reached(self, decrement: float) -> Bounds | None:
-        """Return C1 and C2 of one output in the norm of this bound; None where nothing follows."""
-        found, constant = bounds(decrement, self.kappa, self.loss.self_concordance), self.loss.self_concordance
-        product = constant * self.kappa * decrement * _SLACK
-        if found is None or product < 1.0 - math.exp(-1.0):
+        """Return how far the optimum is in the norm of this bound and in loss, of one output; None: nothing follows."""
+        found, product = bounds(decrement, self.kappa, self.loss.self_concordance), self.kappa * decrement * _SLACK
+        if found is None or self.loss.self_concordance == 0.0 or product < _SERIES:
             return found
-        return found._replace(radius=max(found.radius, decrement / (math.e * product * (1.0 - product)) * _SLACK))
+        if not product < 1.0:
+            return None
+        loss = (product + (1.0 - product) * math.log1p(-product)) * (decrement / product) ** 2 * _SLACK
+        beyond = decrement / (math.e * product * (1.0 - product)) * _SLACK
+        return Bounds(found.radius if product < 1.0 - math.exp(-1.0) else beyond, min(found.loss, loss))
 
     @property
     def _size(self) -> int:

@@ -30,7 +30,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.models.bounds import PredictionBounds
 from batchlearn.models.links import class_contrasts, class_logits, largest_returned_distance
-from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
+from batchlearn.objectives.factor import FACTOR_LIMIT, Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.self_concordance import bounds
 from batchlearn.solvers import AnchoredPoint, FactoredPoint
 from batchlearn.statistics.leverage import LeverageTotal
@@ -38,8 +38,6 @@ from batchlearn.statistics.lower_bound import LowerBound
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
 
-# Above this the d x d factor (and what is made of it) is too large: the rank-one bound serves.
-FACTOR_LIMIT = 5000
 # Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
 KEPT_COEFFICIENTS = 2500
 # Multiplications that the exact leverages may cost; beyond it the leverage bound on kappa serves where it can.

@@ -18,7 +18,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.factor import NotPositiveDefinite
+from batchlearn.objectives.factor import FACTOR_LIMIT, NotPositiveDefinite
 from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.newton import MANY, Newton
@@ -30,7 +30,6 @@ from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.statistics.objective import Objective
-from batchlearn.training.certificate import FACTOR_LIMIT
 
 # Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop. Halved, but not
 # below the fewest, while rows times coefficients are more than so many.

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from tests.training.trials import dense_rows
 
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.solvers.quasi_newton import LimitedMemory
-from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import certify
 from batchlearn.training.matrix import Matrix, read_matrix
@@ -106,3 +107,21 @@ def _design(matrix: Matrix) -> Floats:
 
 def _mean(loss: str, eta: Floats) -> Floats:
     return 1.0 / (1.0 + np.exp(-eta)) if loss == "logistic" else eta if loss == "squared" else np.exp(eta)
+
+
+@pytest.mark.parametrize("away", [0.2, 0.9, 1.5, 4.0])
+def test_the_bound_is_the_gap_where_all_rows_are_one_and_curvature_falls_as_fast_as_it_may(
+    away: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(certificates, "FACTOR_LIMIT", 0)
+    rows = dense_rows(np.zeros((4, 1)), np.array([0.0, 1.0, 2.0, 5.0]))
+    objective = Objective(LOSSES["poisson"], ridge(rows.layout, 1.0))
+    optimum = objective.null_parameters(rows)
+    w = optimum + np.array([away, 0.0])
+    found, gap = certify(objective, rows, w).certificate, objective.value(rows, w) - objective.value(rows, optimum)
+    assert found.loss_bound is not None
+    assert found.radius is not None
+    assert gap <= found.loss_bound <= gap * (1.0 + 1e-6)
+    length = away * np.sqrt(2.0 * np.exp(away))  # the mean count is two
+    assert length <= found.radius
+    assert found.radius <= length * (1.0 + 1e-6) or away > 1.0
