@@ -102,21 +102,31 @@ class Gram {
             for (std::ptrdiff_t i = 0; i < tile.count; ++i) across_[i * lead + j] = tile.column(j)[i] * values[i];
         for (std::ptrdiff_t g = 0; g < rows_.groups; ++g) {
             const std::ptrdiff_t start = group_start(rows_, g);
-            std::int32_t* places = places_ + g * tile.most;
+            std::ptrdiff_t* places = places_ + g * tile.most;
             for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
                 const std::int32_t code = tile.code(g)[i];
-                places[i] = static_cast<std::int32_t>(code < rows_.levels[g] ? start + code : last);
+                places[i] = code < rows_.levels[g] ? start + code : last;
             }
             for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
                 double* below = gram_ + places[i];
                 const double* row = across_ + i * lead;
                 for (std::ptrdiff_t j = 0; j < lead; ++j) below[j * stride_] += row[j];
             }
-            for (std::ptrdiff_t h = 0; h < g; ++h) {
-                const std::int32_t* others = places_ + h * tile.most;
-                for (std::ptrdiff_t i = 0; i < tile.count; ++i) gram_[others[i] * stride_ + places[i]] += values[i];
-            }
-            for (std::ptrdiff_t i = 0; i < tile.count; ++i) gram_[places[i] * (stride_ + 1)] += values[i];
+            std::ptrdiff_t h = 0;
+            for (; h + GROUPS_AT_ONCE <= g; h += GROUPS_AT_ONCE) add_pairs<GROUPS_AT_ONCE>(tile, values, places, h);
+            for (; h <= g; ++h) add_pairs<1>(tile, values, places, h);
+        }
+    }
+
+    // A group with each of some others, or with itself, as `Sums::add_groups`.
+    template <int AT_ONCE>
+    void add_pairs(const Tile& tile, const double* values, const std::ptrdiff_t* places, std::ptrdiff_t others) const {
+        const std::ptrdiff_t* other[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; ++k) other[k] = places_ + (others + k) * tile.most;
+        for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
+            double* column = gram_ + places[i];
+            const double value = values[i];
+            for (int k = 0; k < AT_ONCE; ++k) column[other[k][i] * stride_] += value;
         }
     }
 
@@ -126,7 +136,7 @@ class Gram {
     double* gram_;
     const std::ptrdiff_t length_;
     const Scratch<double> weighted_, across_;
-    const Scratch<std::int32_t> places_;
+    const Scratch<std::ptrdiff_t> places_;
     std::ptrdiff_t filled_ = 0;
 };
 

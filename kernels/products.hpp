@@ -16,6 +16,9 @@ inline std::ptrdiff_t group_start(const StoredRows& rows, std::ptrdiff_t group) 
 // The coefficients in front of those of a sparse part.
 inline std::ptrdiff_t coefficients(const StoredRows& rows) { return group_start(rows, rows.groups); }
 
+// Groups whose tables are read, or added to, together.
+constexpr int GROUPS_AT_ONCE = 4;
+
 // A coefficient for each code, the last of each group 0: no level, nothing added.
 class Tables {
    public:
@@ -47,6 +50,30 @@ class Tables {
     const Scratch<double> values;
 };
 
+// Adds to each row what its codes have in the tables, group after group.
+template <int AT_ONCE, class What>
+void add_of_groups(const Tile& tile, const Tables& tables, std::ptrdiff_t group, double* sums, What what) {
+    const std::int32_t* codes[AT_ONCE];
+    const double* own[AT_ONCE];
+    for (int k = 0; k < AT_ONCE; ++k) codes[k] = tile.code(group + k), own[k] = tables.of(group + k);
+    for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
+        double sum = sums[i];
+        for (int k = 0; k < AT_ONCE; ++k) sum += what(own[k][codes[k][i]]);
+        sums[i] = sum;
+    }
+}
+
+template <class What>
+void add_of_groups(const Tile& tile, const StoredRows& rows, const Tables& tables, double* sums, What what) {
+    std::ptrdiff_t g = 0;
+    for (; g + GROUPS_AT_ONCE <= rows.groups; g += GROUPS_AT_ONCE) add_of_groups<GROUPS_AT_ONCE>(tile, tables, g, sums, what);
+    for (; g < rows.groups; ++g) add_of_groups<1>(tile, tables, g, sums, what);
+}
+
+inline void add_of_groups(const Tile& tile, const StoredRows& rows, const Tables& tables, double* sums) {
+    add_of_groups(tile, rows, tables, sums, [](double entry) { return entry; });
+}
+
 // X w, one column after the other, each product rounded: the bits of `design.linear_predictor`.
 inline void add_predictors(const Tile& tile, const StoredRows& rows, const double* parameters, const Tables& tables, double* eta) {
     constexpr int AT_ONCE = 4;
@@ -62,11 +89,7 @@ inline void add_predictors(const Tile& tile, const StoredRows& rows, const doubl
         for (std::ptrdiff_t j = 0; j < tile.lead; ++j) sum += parameters[j] * load(tile.column(j) + r);
         store(eta + r, sum);
     }
-    for (std::ptrdiff_t g = 0; g < rows.groups; ++g) {
-        const std::int32_t* codes = tile.code(g);
-        const double* table = tables.of(g);
-        for (std::ptrdiff_t i = 0; i < tile.count; ++i) eta[i] += table[codes[i]];
-    }
+    add_of_groups(tile, rows, tables, eta);
 }
 
 // X^2 u, as `add_predictors`; indicators are their own squares.
@@ -79,11 +102,7 @@ inline void add_squares(const Tile& tile, const StoredRows& rows, const double* 
         }
         store(sums + r, sum);
     }
-    for (std::ptrdiff_t g = 0; g < rows.groups; ++g) {
-        const std::int32_t* codes = tile.code(g);
-        const double* table = tables.of(g);
-        for (std::ptrdiff_t i = 0; i < tile.count; ++i) sums[i] += table[codes[i]];
-    }
+    add_of_groups(tile, rows, tables, sums);
 }
 
 // |X| |w|, as `add_predictors`.
@@ -93,11 +112,7 @@ inline void add_sizes(const Tile& tile, const StoredRows& rows, const double* pa
         for (std::ptrdiff_t j = 0; j < tile.lead; ++j) sum += magnitude(parameters[j] * load(tile.column(j) + r));
         store(sizes + r, sum);
     }
-    for (std::ptrdiff_t g = 0; g < rows.groups; ++g) {
-        const std::int32_t* codes = tile.code(g);
-        const double* table = tables.of(g);
-        for (std::ptrdiff_t i = 0; i < tile.count; ++i) sizes[i] += __builtin_fabs(table[codes[i]]);
-    }
+    add_of_groups(tile, rows, tables, sizes, [](double entry) { return __builtin_fabs(entry); });
 }
 
 // Adds up X' v over tiles: eight sums a dense column, one a level.
@@ -117,11 +132,9 @@ class Sums {
     }
 
     void add_levels(const Tile& tile, const double* values) {
-        for (std::ptrdiff_t g = 0; g < rows_.groups; ++g) {
-            const std::int32_t* codes = tile.code(g);
-            double* table = tables.of(g);
-            for (std::ptrdiff_t i = 0; i < tile.count; ++i) table[codes[i]] += values[i];
-        }
+        std::ptrdiff_t g = 0;
+        for (; g + GROUPS_AT_ONCE <= rows_.groups; g += GROUPS_AT_ONCE) add_groups<GROUPS_AT_ONCE>(tile, values, g);
+        for (; g < rows_.groups; ++g) add_groups<1>(tile, values, g);
     }
 
     // The levels of `other` stand for those of these, where indicators are their own size.
@@ -135,6 +148,18 @@ class Sums {
     void write(double* total) const { write(total, *this); }
 
    private:
+    // Rows that follow each other often have the same level of one group: the sums of others are added up meanwhile.
+    template <int AT_ONCE>
+    void add_groups(const Tile& tile, const double* values, std::ptrdiff_t group) {
+        const std::int32_t* codes[AT_ONCE];
+        double* own[AT_ONCE];
+        for (int k = 0; k < AT_ONCE; ++k) codes[k] = tile.code(group + k), own[k] = tables.of(group + k);
+        for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
+            const double value = values[i];
+            for (int k = 0; k < AT_ONCE; ++k) own[k][codes[k][i]] += value;
+        }
+    }
+
     template <int AT_ONCE>
     void add_columns(const Tile& tile, const double* values, std::ptrdiff_t j, bool absolute) {
         Doubles sums[AT_ONCE];
