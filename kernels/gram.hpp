@@ -35,6 +35,8 @@ class Gram {
 
     void finish(std::ptrdiff_t lead) {
         if (update_ && filled_) flush(lead);
+        // What the intercept meets of a level is what the level meets of itself.
+        for (std::ptrdiff_t k = lead; gram_ && rows_.intercept && k < stride_; ++k) gram_[k] = gram_[k * (stride_ + 1)];
     }
 
    private:
@@ -96,9 +98,9 @@ class Gram {
     }
 
     void add_groups(const Tile& tile, const double* values) {
-        const std::ptrdiff_t lead = tile.lead, last = stride_ - 1;
+        const std::ptrdiff_t lead = tile.lead, last = stride_ - 1, first = rows_.intercept ? 1 : 0;
         // The weighted dense columns of a row next to each other: they go to one level together.
-        for (std::ptrdiff_t j = 0; j < lead; ++j)
+        for (std::ptrdiff_t j = first; j < lead; ++j)
             for (std::ptrdiff_t i = 0; i < tile.count; ++i) across_[i * lead + j] = tile.column(j)[i] * values[i];
         for (std::ptrdiff_t g = 0; g < rows_.groups; ++g) {
             const std::ptrdiff_t start = group_start(rows_, g);
@@ -107,16 +109,18 @@ class Gram {
                 const std::int32_t code = tile.code(g)[i];
                 places[i] = code < rows_.levels[g] ? start + code : last;
             }
-            for (std::ptrdiff_t i = 0; i < tile.count; ++i) {
+            for (std::ptrdiff_t i = 0; first < lead && i < tile.count; ++i) {
                 double* below = gram_ + places[i];
                 const double* row = across_ + i * lead;
-                for (std::ptrdiff_t j = 0; j < lead; ++j) below[j * stride_] += row[j];
+                for (std::ptrdiff_t j = first; j < lead; ++j) below[j * stride_] += row[j];
             }
             std::ptrdiff_t h = 0;
-            for (; h + GROUPS_AT_ONCE <= g; h += GROUPS_AT_ONCE) add_pairs<GROUPS_AT_ONCE>(tile, values, places, h);
+            for (; h + PAIRS_AT_ONCE <= g; h += PAIRS_AT_ONCE) add_pairs<PAIRS_AT_ONCE>(tile, values, places, h);
             for (; h <= g; ++h) add_pairs<1>(tile, values, places, h);
         }
     }
+
+    static constexpr int PAIRS_AT_ONCE = 2;
 
     // A group with each of some others, or with itself, as `Sums::add_groups`.
     template <int AT_ONCE>

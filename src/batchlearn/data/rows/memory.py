@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _LARGEST_CHUNK = 65_536
 _CHUNK_VALUES = 1 << 22
 # Rows that repeat each other are read as one where this share is left.
-_WORTH_MERGING = 0.75
+_WORTH_MERGING, _LOOKED_AT = 0.75, 8192
 # Of what rows in a file could have taken in memory, a part of them may take this share.
 _PART = 0.25
 
@@ -135,8 +135,12 @@ class MemoryRows:
         parts = in_order(lambda stored: statistic(self.read(stored), parameters), self.chunks, self.threads)
         totals = next(parts)
         make: Any = getattr(totals, "_make", tuple)  # with names or without
-        for part in parts:
-            totals = make(add(a, b) for add, a, b in zip(statistic.combine, totals, part, strict=True))
+        for number, part in enumerate(parts):
+            # The first sum is an array of its own: those after it are added in its place.
+            totals = make(
+                add(a, b, out=a) if number and isinstance(a, np.ndarray) else add(a, b)
+                for add, a, b in zip(statistic.combine, totals, part, strict=True)
+            )
         return totals
 
     def map_rows(self, values: Callable[[Chunk, Floats], Values], parameters: Floats) -> Values:
@@ -209,13 +213,15 @@ class MemoryRows:
         """Return rows that repeat each other as one of their added weight; these rows where few do."""
         if self.layout.sparse or not self.chunks:
             return self
-        # Rows of which one column alone tells most apart repeat each other seldom.
+        # The share of rows that repeat others rises no faster than their number: often some of them tell.
         whole = self.chunks[0]
-        few = _WORTH_MERGING * len(whole)
-        if any(len(np.unique(column)) > few for column in whole.dense[:3]):
+        some = whole.part(slice(_LOOKED_AT))
+        few = (1.0 - (1.0 - _WORTH_MERGING) * len(some) / max(len(whole), 1)) * len(some)
+        # Rows of which one column alone tells most apart repeat each other seldom.
+        if any(len(np.unique(column)) > few for column in some.dense[:3]) or len(some.deduplicate()) > few:
             return self
         first = whole.deduplicate()
-        if len(first) > few:
+        if len(first) > _WORTH_MERGING * len(whole):
             return self
         merged, waiting = self._collector(), [first]
         for chunk in self.chunks[1:]:
