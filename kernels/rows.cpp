@@ -1,6 +1,7 @@
 #include "rows.hpp"
 
 #include "extents.hpp"
+#include "forms.hpp"
 #include "gram.hpp"
 #include "losses.hpp"
 #include "row_major.hpp"
@@ -340,6 +341,6 @@ void pass(const StoredRows& rows, const Labels& labels, Loss loss, const double*
 
 }  // namespace
 
-extern const RowKernels row_kernels = {predictors, transposed, gram, extents, pass};
+extern const RowKernels row_kernels = {predictors, transposed, gram, forms, extents, pass};
 
 }  // namespace KERNEL_LEVEL

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -193,16 +194,17 @@ class MemoryRows:
         return self.read(joined(tuple(self.chunks)))
 
     def thin(self, step: int) -> MemoryRows:
-        """Return every so many-th row of each chunk, without copying dense columns and codes."""
+        """Return every so many-th row of each chunk, without copying where there are dense columns alone."""
         if step == 1:
             return self
-        parts = (chunk.part(slice(None, None, step)) for chunk in self.chunks)
-        if not isinstance(self.chunks, FileChunks):
-            return self._some(tuple(parts))
-        # Read once: what goes through a part of the rows goes through it often.
-        thinned = self._collector()
-        for part in parts:
-            thinned.add(part.copied())
+        views = (chunk.part(slice(None, None, step)) for chunk in self.chunks)
+        if not isinstance(self.chunks, FileChunks) and not self.layout.groups:
+            return self._some(tuple(views))
+        # Read once: what goes through a part of the rows goes through it often. With levels in chunks of as many rows:
+        # sums for each two levels cost something a chunk.
+        parts, thinned = (view.copied() for view in views), self._collector()
+        while some := tuple(islice(parts, step if self.layout.groups else 1)):
+            thinned.add(joined(some))
         return self._some(thinned.finish())
 
     def of_chunks(self, which: slice) -> MemoryRows:
