@@ -137,9 +137,9 @@ class MemoryRows:
         totals = next(parts)
         make: Any = getattr(totals, "_make", tuple)  # with names or without
         for number, part in enumerate(parts):
-            # The first sum is an array of its own: those after it are added in its place.
+            # What one ufunc made is an array of its own: what comes next is added in its place.
             totals = make(
-                add(a, b, out=a) if number and isinstance(a, np.ndarray) else add(a, b)
+                add(a, b, out=a) if number and isinstance(add, np.ufunc) and isinstance(a, np.ndarray) else add(a, b)
                 for add, a, b in zip(statistic.combine, totals, part, strict=True)
             )
         return totals
