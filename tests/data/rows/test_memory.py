@@ -214,7 +214,7 @@ def test_sums_over_chunks_leave_those_of_each_as_they_are() -> None:
     rows, given = repeated(20), dict[int, Floats]()
 
     class Counted:
-        combine = (np.add,)
+        combine: ClassVar[tuple[Any, ...]] = (np.add,)
 
         def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:  # noqa: ARG002 - the protocol of a statistic
             return (given.setdefault(len(given), np.ones(3)),)
