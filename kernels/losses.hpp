@@ -35,7 +35,11 @@ struct Logistic {
 struct Poisson {
     static constexpr double self_concordance = 1.0;
     static AtRow at(Doubles eta, Doubles label) {
-        const Doubles mean = exponential(eta), count = where_less(all(0.0), label, label, all(1.0));
+        const Doubles mean = exponential(eta);
+        bool none = true;  // where counts are rare most of eight rows have none
+        for (int k = 0; k < LANES; ++k) none &= !(0.0 < label[k]);
+        if (none) return {mean, mean - label, mean, mean + label};
+        const Doubles count = where_less(all(0.0), label, label, all(1.0));
         const Doubles deviance = count * exponential_less_its_start(eta - logarithm(count));
         return {where_less(all(0.0), label, deviance, mean), mean - label, mean, mean + label};
     }

@@ -81,6 +81,9 @@ struct RowKernels {
     void (*predictors)(const StoredRows& rows, const double* parameters, double* eta);
     void (*transposed)(const StoredRows& rows, const double* values, double* total);
     void (*gram)(const StoredRows& rows, const double* values, double* gram, SymmetricUpdate update);
+    // Of each row, without a sparse part, x' A x; A (coefficients + 1, coefficients + 1) is symmetric, its last row and
+    // column are zeros.
+    void (*forms)(const StoredRows& rows, const double* matrix, double* results);
     // Of each dense column, (lead,): the smallest and the largest value, and the weighted sums of the distances from a
     // centre and of their squares. Of each sparse one, (columns, 8), the same of the entries that are there, about 0, and
     // how many there are.

@@ -11,6 +11,8 @@ using Levels = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::de
 using Line = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Square = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
+using ReadSquare = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
 SymmetricUpdate symmetric_update = nullptr;
 
 void expect(bool holds, const char* what) {
@@ -93,6 +95,14 @@ class Rows {
         expect_rows(values.shape(0));
         expect_gram(gram);
         SERVING(row_kernels).gram(rows_, values.data(), gram.data(), symmetric_update);
+    }
+
+    void forms(ReadSquare matrix, Result results) const {
+        expect(!rows_.sparse.pointers, "rows without a sparse part");
+        expect_rows(results.shape(0));
+        const auto side = static_cast<std::size_t>(known_ + 1);
+        expect(matrix.shape(0) == side && matrix.shape(1) == side, "a place for each two coefficients and one more");
+        SERVING(row_kernels).forms(rows_, matrix.data(), results.data());
     }
 
     void extents(Vector weight, Vector centre, Result low, Result high, Result first, Result second,
@@ -190,6 +200,7 @@ void bind_rows(nb::module_& module) {
         .def("predictors", &Rows::predictors, Release())
         .def("transposed", &Rows::transposed, Release())
         .def("gram", &Rows::gram, Release())
+        .def("forms", &Rows::forms, Release())
         .def("set_sparse", &Rows::set_sparse, nb::arg("pointers"), nb::arg("indices"), nb::arg("entries"),
              nb::arg("columns"), nb::arg("factor").none(), nb::arg("kind"))
         .def("extents", &Rows::extents, nb::arg("weight"), nb::arg("centre"), nb::arg("low"), nb::arg("high"),

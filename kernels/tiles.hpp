@@ -174,11 +174,13 @@ void load_codes(const StoredRows& rows, std::ptrdiff_t start, std::ptrdiff_t cou
     for (std::ptrdiff_t g = 0; g < rows.groups; ++g) {
         const T* from = first + g * rows.code_group_stride;
         const Wide none = static_cast<Wide>(rows.levels[g]);
-        for (std::ptrdiff_t r = 0; r < count; ++r) {
-            const Wide code = from[r * rows.code_row_stride];
-            // What is beyond the levels is no level: whatever is stored, nothing outside of a table is touched.
-            codes[g * stride + r] = static_cast<std::int32_t>(code < none ? code : none);
-        }
+        // What is beyond the levels is no level: whatever is stored, nothing outside of a table is touched.
+        const auto known = [none](Wide code) { return static_cast<std::int32_t>(code < none ? code : none); };
+        std::int32_t* to = codes + g * stride;
+        if (rows.code_row_stride == 1)
+            for (std::ptrdiff_t r = 0; r < count; ++r) to[r] = known(from[r]);
+        else
+            for (std::ptrdiff_t r = 0; r < count; ++r) to[r] = known(from[r * rows.code_row_stride]);
     }
 }
 

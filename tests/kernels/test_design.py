@@ -25,6 +25,7 @@ from batchlearn.kernels.design import (
     squared,
 )
 from batchlearn.kernels.sums import (
+    quadratic_forms_of_rows,
     summed_predictors,
     symmetric,
     transposed_product,
@@ -134,7 +135,27 @@ def test_quadratic_forms_are_those_of_the_matrix(cells: int, case: Case) -> None
     matrix = root + root.T
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels_bundles, "_FEWEST_CELLS", cells)
-        close(quadratic_form(layout, block, matrix), np.einsum("ia,ab,ib->i", X, matrix, X))
+        for forms in (quadratic_form, quadratic_forms_of_rows):
+            close(forms(layout, block, matrix), np.einsum("ia,ab,ib->i", X, matrix, X))
+
+
+def test_a_quadratic_form_and_a_sum_have_the_same_bits_wherever_rows_are_cut() -> None:
+    rng = np.random.default_rng(4)
+    layout, rows = Layout(True, 2, (2, 3, 4, 5, 6, 70)), 1_100
+    codes = np.stack([rng.integers(0, levels + 1, rows) for levels in layout.groups]).astype(np.uint8)
+    block = Block(np.vstack([np.ones(rows), rng.normal(size=(2, rows))]), codes)
+    root = rng.normal(size=(layout.size, layout.size))
+    whole = quadratic_forms_of_rows(layout, block, root @ root.T)
+    for length in (1, 7, 8, 70, 513):
+        parts = [design.rows_of(block, start, start + length) for start in range(0, rows, length)]
+        if native.compiled() is not None:
+            found = [quadratic_forms_of_rows(layout, part, root @ root.T) for part in parts]
+            assert np.concatenate(found).tobytes() == whole.tobytes()
+    # Tables of several groups are added to together, one row after the other in each.
+    values = rng.uniform(size=rows)
+    total = transposed_product(layout, block, values)[layout.lead :]
+    by_hand = [np.bincount(own, values, levels + 1)[:-1] for own, levels in zip(codes, layout.groups, strict=True)]
+    assert total.tobytes() == np.concatenate(by_hand).tobytes()
 
 
 def test_bundles_hold_every_group_once_and_no_more_cells_than_asked_for() -> None:

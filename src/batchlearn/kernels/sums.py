@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 
 from batchlearn.kernels import native
 from batchlearn.kernels.bundles import Bundle, bundles, small_bundles
-from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, linear_predictor
+from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, linear_predictor, quadratic_form
 
 # So many rows of dense columns stay in the cache while they are weighted and multiplied.
 _ROWS_AT_ONCE = 4096
@@ -284,6 +284,16 @@ def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, va
         indicator = np.zeros((levels + 1, len(codes)))
         indicator[codes, np.arange(len(codes))] = 1.0
         gram[where, part] = (indicator @ scaled)[:-1]
+
+
+def quadratic_forms_of_rows(layout: Layout, block: Block, matrix: Floats) -> Floats:
+    """Return what `design.quadratic_form` does, shape (m,); rows without levels, or with sparse columns, by its way."""
+    compiled = compiled_rows(layout, block) if layout.groups and not layout.sparse else None
+    if compiled is None:
+        return quadratic_form(layout, block, matrix)
+    form = np.empty(block.rows)
+    compiled.forms(np.pad(matrix, (0, 1)), form)
+    return form
 
 
 def symmetric(whole: Floats) -> Floats:

@@ -12,13 +12,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from batchlearn.data.rows import Chunk
-from batchlearn.kernels.design import (
-    Floats,
-    quadratic_form,
-    quadratic_forms,
-    rows_of,
-)
+from batchlearn.kernels.design import Floats, quadratic_forms, rows_of
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated, predictor_error
+from batchlearn.kernels.sums import quadratic_forms_of_rows
 from batchlearn.models.links import largest_class_form, returned_distance
 from batchlearn.objectives.losses import Loss
 from batchlearn.statistics.rowwise import left_out_predictor, predictor, predictor_sizes, scaled_squares
@@ -90,7 +86,7 @@ class LeverageTotal:
 
     def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
-        form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
+        form = np.maximum(quadratic_forms_of_rows(chunk.layout, chunk.block, self.inverse), 0.0)
         share = form * chunk.weight / self.total_weight
         return form, left_out_predictor(self.loss, eta, chunk.label, share)
 

@@ -207,6 +207,43 @@ def test_rows_that_hardly_repeat_are_left_as_they_are() -> None:
     assert rows.deduplicate() is rows
 
 
+def test_some_rows_tell_that_merging_is_not_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 40_000
+    rng = np.random.default_rng(3)
+    codes = rng.integers(0, 200, (3, count)).astype(np.uint8)
+    chunk = StoredChunk(np.empty((0, count)), codes, rng.integers(0, 2, count).astype(np.float64))
+    rows, looked_at, own = MemoryRows(Layout(True, 0, (200,) * 3), (chunk,), np.zeros(0), np.ones(0)), [], len
+
+    def noted(self: StoredChunk) -> StoredChunk:
+        looked_at.append(own(self))
+        return self
+
+    monkeypatch.setattr(StoredChunk, "deduplicate", noted)
+    assert rows.deduplicate() is rows
+    assert looked_at == [8192]
+
+
+def test_samples_of_coded_rows_stand_next_to_each_other_in_chunks_as_long() -> None:
+    rows = repeated(20)
+    thinned = rows.thin(2)
+    assert thinned.chunk_count == -(-rows.chunk_count // 2)
+    assert all(chunk.codes.flags.c_contiguous for chunk in thinned.chunks)
+
+
+def test_sums_over_chunks_leave_those_of_each_as_they_are() -> None:
+    rows, given = repeated(20), dict[int, Floats]()
+
+    class Counted:
+        combine: ClassVar[tuple[Any, ...]] = (np.add,)
+
+        def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:  # noqa: ARG002 - the protocol of a statistic
+            return (given.setdefault(len(given), np.ones(3)),)
+
+    (total,) = rows.total(Counted(), np.zeros(0))
+    assert total.tolist() == [float(rows.chunk_count)] * 3
+    assert all(part.tolist() == [1.0] * 3 for part in given.values())
+
+
 def test_rows_mixed_to_one_number_by_chance_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = repeated(20)
     monkeypatch.setattr("batchlearn.data.rows.stored._MIXING", 0)

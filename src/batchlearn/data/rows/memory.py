@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
 _LARGEST_CHUNK = 65_536
 _CHUNK_VALUES = 1 << 22
 # Rows that repeat each other are read as one where this share is left.
-_WORTH_MERGING = 0.75
-# Totals of more numbers than this are added to in place.
-_IN_PLACE = 10_000
+_WORTH_MERGING, _LOOKED_AT = 0.75, 8192
 # Of what rows in a file could have taken in memory, a part of them may take this share.
 _PART = 0.25
 
@@ -137,10 +136,12 @@ class MemoryRows:
         parts = in_order(lambda stored: statistic(self.read(stored), parameters), self.chunks, self.threads)
         totals = next(parts)
         make: Any = getattr(totals, "_make", tuple)  # with names or without
-        for part in parts:
-            pairs = zip(statistic.combine, totals, part, strict=True)
-            # A Hessian is added to where it is: new memory for each chunk's would cost more than the addition.
-            totals = make(add(a, b, out=a) if np.size(a) > _IN_PLACE else add(a, b) for add, a, b in pairs)
+        for number, part in enumerate(parts):
+            # What one ufunc made is an array of its own: what comes next is added in its place.
+            totals = make(
+                add(a, b, out=a) if number and isinstance(add, np.ufunc) and isinstance(a, np.ndarray) else add(a, b)
+                for add, a, b in zip(statistic.combine, totals, part, strict=True)
+            )
         return totals
 
     def map_rows(self, values: Callable[[Chunk, Floats], Values], parameters: Floats) -> Values:
@@ -193,16 +194,17 @@ class MemoryRows:
         return self.read(joined(tuple(self.chunks)))
 
     def thin(self, step: int) -> MemoryRows:
-        """Return every so many-th row of each chunk, without copying dense columns and codes."""
+        """Return every so many-th row of each chunk, without copying where there are dense columns alone."""
         if step == 1:
             return self
-        parts = (chunk.part(slice(None, None, step)) for chunk in self.chunks)
-        if not isinstance(self.chunks, FileChunks):
-            return self._some(tuple(parts))
-        # Read once: what goes through a part of the rows goes through it often.
-        thinned = self._collector()
-        for part in parts:
-            thinned.add(part.copied())
+        views = (chunk.part(slice(None, None, step)) for chunk in self.chunks)
+        if not isinstance(self.chunks, FileChunks) and not self.layout.groups:
+            return self._some(tuple(views))
+        # Read once: what goes through a part of the rows goes through it often. With levels in chunks of as many rows:
+        # sums for each two levels cost something a chunk.
+        parts, thinned = (view.copied() for view in views), self._collector()
+        while some := tuple(islice(parts, step if self.layout.groups else 1)):
+            thinned.add(joined(some))
         return self._some(thinned.finish())
 
     def of_chunks(self, which: slice) -> MemoryRows:
@@ -213,13 +215,15 @@ class MemoryRows:
         """Return rows that repeat each other as one of their added weight; these rows where few do."""
         if self.layout.sparse or not self.chunks:
             return self
-        # Rows of which one column alone tells most apart repeat each other seldom.
+        # The share of rows that repeat others rises no faster than their number: often some of them tell.
         whole = self.chunks[0]
-        few = _WORTH_MERGING * len(whole)
-        if any(len(np.unique(column)) > few for column in whole.dense[:3]):
+        some = whole.part(slice(_LOOKED_AT))
+        few = (1.0 - (1.0 - _WORTH_MERGING) * len(some) / max(len(whole), 1)) * len(some)
+        # Rows of which one column alone tells most apart repeat each other seldom.
+        if any(len(np.unique(column)) > few for column in some.dense[:3]) or len(some.deduplicate()) > few:
             return self
         first = whole.deduplicate()
-        if len(first) > few:
+        if len(first) > _WORTH_MERGING * len(whole):
             return self
         merged, waiting = self._collector(), [first]
         for chunk in self.chunks[1:]:
