@@ -7,6 +7,7 @@ forms of each two outputs, and its leverage is the largest form of the differenc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from batchlearn.kernels.design import (
     rows_of,
 )
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated, predictor_error
+from batchlearn.kernels.sums import output_forms, output_triangles
 from batchlearn.models.links import largest_class_form, returned_distance
 from batchlearn.objectives.losses import Loss
 from batchlearn.statistics.rowwise import left_out_predictor, predictor, predictor_sizes, scaled_squares
@@ -88,6 +90,11 @@ class LeverageTotal:
             margin,
         )
 
+    @cached_property
+    def _triangles(self) -> Floats:
+        """Of the inverse, as `output_forms` reads them."""
+        return output_triangles(len(self.inverse) // self.loss.outputs, self.inverse)
+
     def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
         form = np.maximum(quadratic_form(chunk.layout, chunk.block, self.inverse), 0.0)
@@ -102,7 +109,9 @@ class LeverageTotal:
         for start in range(0, len(form), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             block = rows_of(chunk.block, part.start, part.stop)
-            forms = quadratic_forms(chunk.layout, block, self.inverse)
+            forms = output_forms(chunk.layout, block, self._triangles, len(eta))
+            if forms is None:
+                forms = quadratic_forms(chunk.layout, block, self.inverse)
             form[part] = np.maximum(largest_class_form(forms), 0.0)
             curvature = np.stack(list(self.loss.curvatures(eta[:, part], chunk.label[part])))
             hessian = np.einsum("ap,bp,pm->mab", contrasts, contrasts, curvature, optimize=True)
