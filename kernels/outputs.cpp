@@ -237,33 +237,54 @@ void pass(const StoredRows& rows, const Labels& labels, std::ptrdiff_t classes, 
     totals.spread = largest_lane(running.spread);
 }
 
-// The coefficients that a row meets, and its entries there.
-std::ptrdiff_t entries_of(const Tile& tile, const StoredRows& rows, std::ptrdiff_t r, std::ptrdiff_t* places, double* values) {
-    for (std::ptrdiff_t j = 0; j < tile.lead; ++j) places[j] = j, values[j] = tile.column(j)[r];
-    std::ptrdiff_t count = tile.lead, first = tile.lead;
+// Of eight rows what their dense columns have with each other: each entry of the triangles is read once for all of them.
+void dense_forms(const Tile& tile, std::ptrdiff_t first, const double* triangles, std::ptrdiff_t places, double* to) {
+    for (std::ptrdiff_t p = 0; p < places; p += LANES) {
+        Doubles whole[LANES] = {};
+        const double* entries = triangles + p;
+        for (std::ptrdiff_t a = 0; a < tile.lead; ++a) {
+            Doubles sums[LANES] = {};
+            for (std::ptrdiff_t b = 0; b <= a; ++b, entries += places) {
+                const Doubles entry = load(entries);
+                const double* column = tile.column(b) + first;
+                for (int i = 0; i < LANES; ++i) sums[i] += column[i] * entry;
+            }
+            const double* column = tile.column(a) + first;
+            for (int i = 0; i < LANES; ++i) whole[i] += column[i] * sums[i];
+        }
+        for (int i = 0; i < LANES; ++i) store(to + i * places + p, whole[i]);
+    }
+}
+
+// What the levels of a row have with its dense columns and with each other.
+void level_forms(const Tile& tile, const StoredRows& rows, std::ptrdiff_t r, const double* triangles, std::ptrdiff_t places,
+                 std::ptrdiff_t* met, double* to) {
+    std::ptrdiff_t count = 0, first = tile.lead;
     for (std::ptrdiff_t g = 0; g < rows.groups; first += rows.levels[g++])
-        if (tile.code(g)[r] < rows.levels[g]) places[count] = first + tile.code(g)[r], values[count++] = 1.0;
-    return count;
+        if (tile.code(g)[r] < rows.levels[g]) met[count++] = first + tile.code(g)[r];
+    for (std::ptrdiff_t p = 0; p < places; p += LANES) {
+        Doubles whole = load(to + p);
+        for (std::ptrdiff_t a = 0; a < count; ++a) {
+            const double* row = triangles + met[a] * (met[a] + 1) / 2 * places + p;
+            for (std::ptrdiff_t j = 0; j < tile.lead; ++j) whole += tile.column(j)[r] * load(row + j * places);
+            for (std::ptrdiff_t b = 0; b <= a; ++b) whole += load(row + met[b] * places);
+        }
+        store(to + p, whole);
+    }
 }
 
 void forms(const StoredRows& rows, std::ptrdiff_t places, const double* triangles, double* forms) {
     Tile tile(rows);
-    const Scratch<std::ptrdiff_t> met(static_cast<std::size_t>(tile.lead + rows.groups));
-    const Scratch<double> values(static_cast<std::size_t>(tile.lead + rows.groups));
+    const Scratch<std::ptrdiff_t> met(static_cast<std::size_t>(rows.groups));
+    const Scratch<double> some(static_cast<std::size_t>(LANES * places));
     for (std::ptrdiff_t start = 0; start < rows.rows; start += tile.most) {
         tile.read(start);
-        for (std::ptrdiff_t r = 0; r < tile.count; ++r) {
-            const std::ptrdiff_t count = entries_of(tile, rows, r, met, values);
-            double* form = forms + (start + r) * places;
-            for (std::ptrdiff_t p = 0; p < places; p += LANES) {
-                Doubles whole = {};
-                for (std::ptrdiff_t a = 0; a < count; ++a) {
-                    const double* row = triangles + met[a] * (met[a] + 1) / 2 * places + p;
-                    Doubles sum = {};
-                    for (std::ptrdiff_t b = 0; b <= a; ++b) sum += values[b] * load(row + met[b] * places);
-                    whole += values[a] * sum;
-                }
-                store(form + p, whole);
+        for (std::ptrdiff_t first = 0; first < tile.count; first += LANES) {
+            dense_forms(tile, first, triangles, places, some);
+            for (std::ptrdiff_t r = first; r < tile.count && r < first + LANES; ++r) {
+                double* form = some + (r - first) * places;
+                level_forms(tile, rows, r, triangles, places, met, form);
+                std::memcpy(forms + (start + r) * places, form, static_cast<std::size_t>(places) * sizeof(double));
             }
         }
     }

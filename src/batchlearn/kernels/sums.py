@@ -29,7 +29,7 @@ _WORTH_PAIRS = 100
 _LEAST_FACTOR, _MOST_FACTOR = 2.0**-60, 2.0**60
 _BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
 # Dense columns beyond which quadratic forms of several outputs are products of matrices.
-_FEW_COLUMNS = 16
+_FEW_COLUMNS = 128
 
 if native.built():
     # Compiled kernels leave the products of many columns to SciPy's BLAS.
@@ -291,7 +291,8 @@ def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, va
 def output_triangles(size: int, matrix: Floats) -> Floats:
     """Return the lower triangles of the symmetric parts of A_ab for each two outputs, of A (outputs d, outputs d).
 
-    `size` is d. (d (d + 1) / 2, places): those with b <= a one after the other, twice off the diagonal, places in eights.
+    `size` is d. (d (d + 1) / 2, places), places in eights: those with b <= a, one after the other, doubled off the
+    diagonal.
     """
     outputs = len(matrix) // size
     row, column = np.tril_indices(size)

@@ -104,8 +104,8 @@ class LeverageTotal:
     def _classes(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' largest forms (m,) and their leave-one-out predictors (K-1, m)."""
         form, left_out = np.empty(len(chunk.label)), np.empty_like(eta)
-        contrasts = self.loss.contrasts
-        slope = self.loss.slope(eta, chunk.label)
+        contrasts, slope = self.loss.contrasts, self.loss.slope(eta, chunk.label)
+        outer = (contrasts[:, None] * contrasts).reshape(len(eta) ** 2, -1)
         for start in range(0, len(form), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             block = rows_of(chunk.block, part.start, part.stop)
@@ -114,7 +114,7 @@ class LeverageTotal:
                 forms = quadratic_forms(chunk.layout, block, self.inverse)
             form[part] = np.maximum(largest_class_form(forms), 0.0)
             curvature = np.stack(list(self.loss.curvatures(eta[:, part], chunk.label[part])))
-            hessian = np.einsum("ap,bp,pm->mab", contrasts, contrasts, curvature, optimize=True)
+            hessian = (outer @ curvature).T.reshape(-1, len(eta), len(eta))
             share = np.moveaxis(forms * (chunk.weight[part] / self.total_weight), 2, 0)
             room = (1.0 + 1e-10) * np.eye(len(eta)) - share @ hessian
             moved = np.linalg.solve(room, share @ slope[:, part].T[..., None])

@@ -109,10 +109,13 @@ class Objective:
         (diagonal,) = rows.total(DiagonalTotal(self.loss), parameters)
         return diagonal / rows.total_weight + self.penalty.diagonal
 
-    def gradient_error(self, rows: Rows, parameters: Floats) -> GradientError:
-        """Bound the rounding error of the gradient at these parameters, reading every row once."""
+    def gradient_error(self, rows: Rows, parameters: Floats, *, centred: bool = True) -> GradientError:
+        """Bound the rounding error of the gradient at these parameters, reading every row once.
+
+        Without the curvature, whose sums are empty then, where nobody asks for its centre.
+        """
         length = rows.additions
-        total = rows.total(RoundingTotal(self.loss, length), parameters)
+        total = rows.total(RoundingTotal(self.loss, length, centred), parameters)
         weight = rows.total_weight
         return GradientError(
             self._gradient_error(total.error / weight, parameters),

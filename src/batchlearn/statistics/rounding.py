@@ -59,22 +59,29 @@ class Rounding(NamedTuple):
 
 @dataclass(frozen=True)
 class RoundingTotal:
-    """What `gradient_rounding` bounds, and the curvature, in one reading."""
+    """What `gradient_rounding` bounds, and the curvature, in one reading.
+
+    `centred`: whether the curvature and the rows that it weighs are wanted; else their sums are empty.
+    """
 
     loss: Loss
     length: int
+    centred: bool = True
     combine: ClassVar[tuple[Any, ...]] = (np.add, np.maximum, np.add, np.add, np.add, np.minimum)
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
         """Return the chunk's totals."""
-        done = compiled_pass(self.loss, chunk, parameters, gradient=False, length=self.length, centre=True)
-        if done is not None and done.error is not None and done.centre is not None and done.magnitude is not None:
+        done = compiled_pass(self.loss, chunk, parameters, gradient=False, length=self.length, centre=self.centred)
+        layout, none = chunk.layout, np.zeros((0, chunk.layout.size))
+        if done is not None and done.error is not None:
             growth, curvature = self.loss.self_concordance * done.predictor, np.array([done.curvature])
-            return Rounding(done.error, growth, curvature, done.centre[None], done.magnitude[None], done.smallest)
-        layout, eta = chunk.layout, predictor(chunk, parameters)
+            centre, magnitude = (none if one is None else one[None] for one in (done.centre, done.magnitude))
+            return Rounding(done.error, growth, curvature[: len(centre)], centre, magnitude, done.smallest)
+        eta = predictor(chunk, parameters)
         error = predictor_error(layout, self.loss.outputs, predictor_sizes(chunk, parameters))
-        sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
-        for some in weighted_curvatures(self.loss, eta, chunk.label, chunk.weight):
+        sums, centres, sizes = [none[:, 0]], [none], [none]
+        curvatures = weighted_curvatures(self.loss, eta, chunk.label, chunk.weight) if self.centred else ()
+        for some in curvatures:
             sums.append(some.sum(axis=1))
             centres.append(transposed_products(layout, chunk.block, some).reshape(len(some), -1))
             sizes.append(with_absolute(layout, chunk.block, centres[-1], some))

@@ -34,7 +34,7 @@ from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
 from batchlearn.objectives.self_concordance import bounds
 from batchlearn.solvers import AnchoredPoint, FactoredPoint
 from batchlearn.statistics.leverage import LeverageTotal
-from batchlearn.statistics.lower_bound import LowerBound
+from batchlearn.statistics.lower_bound import LowerBound, largest_square
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
 
@@ -200,6 +200,7 @@ class Certification:
     expansion: Expansion | None = None
     factor: Factor | None = None
     leave_one_out: tuple[float, float] | None = None  # mean loss and mean squared loss of the approximate leave-one-out
+    anchored: AnchoredPoint | None = None  # the Hessian that it stands on, where that need not be the point's own
 
     def prediction_bounds(self) -> PredictionBounds | None:
         """Return what bounds single predictions, of rows to come too; None where there is no factor or no radius."""
@@ -241,9 +242,9 @@ def certify(
             far = Note(Code.NOT_NEAR_ENOUGH, {"product": near.kappa * anchored.factor.norm(near.gradient)})
             proof = Certification(not_certified(rows, far))
         if proof is not None:
-            return proof
+            return replace(proof, anchored=anchored._replace(near=None))
     with np.errstate(over="ignore", invalid="ignore"):
-        error = objective.gradient_error(rows, parameters)
+        error = objective.gradient_error(rows, parameters, centred=len(parameters) > FACTOR_LIMIT)
     if not np.all(np.isfinite(error.error)):
         return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)))
     if len(parameters) > FACTOR_LIMIT and objective.loss.corners is not None:
@@ -302,6 +303,9 @@ def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Fact
     row = lead**2 + groups * lead + groups**2 + sparse * (sparse + lead)
     cost = float(len(rows)) * (row * outputs * (outputs + 1) / 2.0 + float(outputs) ** 4)
     near = isinstance(point.error, NearPoint)
+    if reached is None and not near:  # a reading for the longest row alone is cheaper than leverages twice
+        kappa = min(kappa, factor.longest(largest_square(rows, objective.loss, factor.diagonal)))
+        reached = bounds(decrement, kappa, constant)
     if not near and (reached is None or corners or cost <= _LEVERAGE_BUDGET):
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
@@ -309,13 +313,11 @@ def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Fact
         exact = math.sqrt(form) * factor.inflation * (1.0 + 1e-12)
         if exact < kappa:
             kappa, method = exact, EXACT
-        if reached is None:
-            reached = bounds(decrement, kappa, constant)
-            if reached is not None:
-                leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
+        reached = bounds(decrement, kappa, constant)
+        if radius == 0.0 and reached is not None:
+            leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
         mean, square = (float(total / rows.total_weight) for total in (leverage.loss, leverage.square))
         leave_one_out, prediction = (mean, square), leverage.response
-        reached = bounds(decrement, kappa, constant)
         if not leverage.margin > 0.0:
             crossing = not_certified(rows, Note(Code.MAY_CROSS_THRESHOLD), None, method)
             return Certification(crossing, expansion, factor, leave_one_out)
@@ -377,8 +379,7 @@ def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification
     decrement = lower.norm(gradient, error.error)
     rounding = lower.norm(np.zeros_like(gradient), error.error)
     kappa = min(error.kappa * math.exp(0.5 * error.relative), lower.reach(rows))
-    constant = objective.loss.self_concordance
-    reached, floor = bounds(decrement, kappa, constant), bounds(rounding, kappa, constant)
+    reached, floor = (bounds(one, kappa, objective.loss.self_concordance) for one in (decrement, rounding))
     if reached is None:
         reason = Note(Code.NOT_NEAR_ENOUGH, {"product": kappa * decrement})
         return Certification(not_certified(rows, reason, floor.loss if floor else None, LOWER_BOUND))
