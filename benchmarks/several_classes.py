@@ -3,8 +3,8 @@
     python benchmarks/several_classes.py [--rounds 3] [problem ...]
 
 The objective is the mean loss and 1/2n |coefficients|^2, scikit-learn's C = 1. The true gap, relative to the least
-objective that anyone reached, is measured afterwards: of a ladder of tolerances the loosest that gets there is timed, in
-turns with the other's. Printed are medians of processor seconds of the call of `fit`, modules loaded before.
+objective that anyone reached, is measured afterwards: of a ladder of tolerances the loosest that gets there is timed,
+in turns with the other's. Printed are medians of processor seconds of the call of `fit`, modules loaded before.
 """
 
 from __future__ import annotations

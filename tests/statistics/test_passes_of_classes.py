@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from tests.statistics.test_passes import chunk_of
 
 from batchlearn.data.rows import Chunk
+from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Floats, Layout, quadratic_forms, rows_of
 from batchlearn.kernels.sums import output_forms, output_triangles
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
+from batchlearn.statistics.lower_bound import largest_square
 from batchlearn.statistics.passes import compiled_pass
-from batchlearn.statistics.rounding import AnchoredTotal
+from batchlearn.statistics.rounding import AnchoredTotal, RoundingTotal
 from batchlearn.statistics.totals import GradientTotal, HessianTotal, ValueTotal
 
 pytestmark = pytest.mark.skipif(not native.built(), reason="the kernels are not compiled here")
@@ -119,7 +122,7 @@ def test_what_is_all_but_certain_keeps_its_digits() -> None:
             twin = GradientTotal(loss)(sure, np.array([0.0, 0.0, size]))
         assert 0.0 < found[0] < 1e-14
         assert found[0] == pytest.approx(twin[0], rel=1e-13)
-        np.testing.assert_allclose(found[1], twin[1], rtol=1e-11)
+        np.testing.assert_allclose(found[1], twin[1], rtol=1e-11, atol=1e-15 * np.abs(twin[1]).max())
 
 
 def test_a_row_without_weight_has_no_say_and_an_overflow_is_seen() -> None:
@@ -158,3 +161,28 @@ def test_forms_of_outputs_are_those_of_the_matrix(
     twin = quadratic_forms(layout, Block(block.given, block.codes), root @ root.T)
     size = np.sqrt(np.einsum("aam->am", twin))
     assert np.all(np.abs(found - twin) <= 1e-12 * (1e-300 + size[:, None] * size) + 1e-12 * np.abs(root).max() ** 2)
+
+
+def test_no_difference_of_two_classes_is_longer_than_the_largest_square() -> None:
+    rng, loss, layout = np.random.default_rng(5), SoftmaxLoss(4), Layout(True, 2, (3,))
+    stored = StoredChunk(rng.normal(size=(30, 2)).T, rng.integers(0, 4, (1, 30)).astype(np.uint8), np.zeros(30))
+    rows = MemoryRows(layout, (stored,), np.zeros(2), np.ones(2))
+    block = rows.read(stored).block
+    design = np.concatenate([block.dense, np.eye(4)[:, block.codes[0]][:3]]).T
+    diagonal = rng.uniform(0.5, 2.0, layout.size * loss.outputs)
+    between = np.einsum("ap,md->pmad", loss.contrasts, design).reshape(-1, len(diagonal))
+    longest = float(np.sum((between / diagonal) ** 2, axis=1).max())
+    assert longest <= largest_square(rows, loss, diagonal) <= 4.0 * longest
+
+
+def test_rounding_without_a_centre_is_charged_as_with_one() -> None:
+    rng, loss, layout = np.random.default_rng(6), SoftmaxLoss(5), Layout(True, 9, (4, 6))
+    chunk = chunk_of(rng, loss, layout, 200, rng.normal(size=(200, 9)).T, 1, shifted=False)
+    w = rng.normal(size=layout.size * loss.outputs)
+    found, twin = RoundingTotal(loss, 201, centred=False)(chunk, w), RoundingTotal(loss, 201)(chunk, w)
+    assert found.centre.shape == found.magnitude.shape == (0, layout.size)
+    assert found.growth == pytest.approx(twin.growth, rel=1e-9)
+    assert found.smallest == pytest.approx(twin.smallest, rel=1e-9)
+    assert np.all(found.error >= twin.error * (1.0 - 1e-9))
+    with native.numpy_serves():
+        np.testing.assert_array_equal(RoundingTotal(loss, 201, centred=False)(chunk, w).error, twin.error)
