@@ -35,8 +35,8 @@ def verdicts() -> list[Verdict]:
 class Careless(Objective):
     """The objective without its knowledge of rounding."""
 
-    def gradient_error(self, rows: Rows, parameters: Floats) -> GradientError:
-        known = super().gradient_error(rows, parameters)
+    def gradient_error(self, rows: Rows, parameters: Floats, *, centred: bool = True) -> GradientError:
+        known = super().gradient_error(rows, parameters, centred=centred)
         return known._replace(error=np.zeros_like(known.error))
 
 
