@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "bindings.hpp"
+#include "outputs.hpp"
 #include "rows.hpp"
 
 namespace {
@@ -10,8 +11,8 @@ using Matrix = nb::ndarray<nb::ro, nb::ndim<2>, nb::device::cpu>;
 using Levels = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Line = nb::ndarray<nb::ro, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using Square = nb::ndarray<double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-
-using ReadSquare = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+// Numbers of all classes, of each coefficient; or a matrix that is only read.
+using Factors = nb::ndarray<const double, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 SymmetricUpdate symmetric_update = nullptr;
 
@@ -97,7 +98,7 @@ class Rows {
         SERVING(row_kernels).gram(rows_, values.data(), gram.data(), symmetric_update);
     }
 
-    void forms(ReadSquare matrix, Result results) const {
+    void forms(Factors matrix, Result results) const {
         expect(!rows_.sparse.pointers, "rows without a sparse part");
         expect_rows(results.shape(0));
         const auto side = static_cast<std::size_t>(known_ + 1);
@@ -152,6 +153,45 @@ class Rows {
                               totals.spread);
     }
 
+    // Of classes: value, smallest curvature, error of the logits, reach, spread; what is added up stands in the arrays.
+    nb::typed<nb::tuple, double, double, double, double, double> pass_of_classes(
+        std::ptrdiff_t classes, Vector label, std::optional<Vector> weight, Factors logits, std::optional<Factors> sizes,
+        std::optional<Factors> direction, std::optional<Factors> squares, Vector charges, std::optional<Square> slopes,
+        std::optional<Square> errors) const {
+        expect(!rows_.sparse.pointers, "no sparse columns");
+        expect(classes >= 1 && classes <= MOST_CLASSES, "as many classes as there is room for");
+        const auto places = static_cast<std::size_t>((classes + 7) / 8 * 8);
+        expect_rows(label.shape(0));
+        if (weight) expect_rows(weight->shape(0));
+        expect_places(logits, places);
+        for (const auto& each : {sizes, direction, squares})
+            if (each) expect_places(*each, places);
+        for (const auto& each : {slopes, errors})
+            if (each) expect_places(*each, places);
+        expect(charges.shape(0) == 4, "four charges");
+        expect(!errors || sizes, "sizes where errors are wanted");
+        ClassTotals totals{0, 0, 0, 0, 0, slopes ? slopes->data() : nullptr, errors ? errors->data() : nullptr};
+        const ClassFactors factors{logits.data(), sizes ? sizes->data() : nullptr, direction ? direction->data() : nullptr,
+                                   squares ? squares->data() : nullptr};
+        const double* charged = charges.data();
+        {
+            nb::gil_scoped_release released;
+            SERVING(class_kernels)
+                .pass(rows_, {label.data(), weight ? weight->data() : nullptr, nullptr}, classes, factors,
+                      {charged[0], charged[1], charged[2], charged[3]}, totals);
+        }
+        return nb::make_tuple(totals.value, totals.smallest, totals.error, totals.reach, totals.spread);
+    }
+
+    void forms_of_classes(Factors triangles, Square forms) const {
+        const auto size = static_cast<std::size_t>(known_), places = static_cast<std::size_t>(triangles.shape(1));
+        expect(!rows_.sparse.pointers, "no sparse columns");
+        expect(triangles.shape(0) == size * (size + 1) / 2, "lower triangles of the coefficients");
+        expect(places % 8 == 0 && forms.shape(1) == places, "places in eights");
+        expect_rows(forms.shape(0));
+        SERVING(class_kernels).forms(rows_, static_cast<std::ptrdiff_t>(places), triangles.data(), forms.data());
+    }
+
    private:
     template <class Whole>
     static bool rising(const Line& pointers, const Line& indices) {
@@ -170,6 +210,12 @@ class Rows {
 
     void expect_coefficients(std::size_t count) const {
         expect(static_cast<std::ptrdiff_t>(count) == size_, "one number for each coefficient");
+    }
+
+    template <class Numbers>
+    void expect_places(const Numbers& numbers, std::size_t places) const {
+        expect_coefficients(numbers.shape(0));
+        expect(numbers.shape(1) == places, "a place for each class, in eights");
     }
 
     void expect_gram(const Square& gram) const {
@@ -201,6 +247,10 @@ void bind_rows(nb::module_& module) {
         .def("transposed", &Rows::transposed, Release())
         .def("gram", &Rows::gram, Release())
         .def("forms", &Rows::forms, Release())
+        .def("pass_of_classes", &Rows::pass_of_classes, nb::arg("classes"), nb::arg("label"), nb::arg("weight").none(),
+             nb::arg("logits"), nb::arg("sizes").none(), nb::arg("direction").none(), nb::arg("squares").none(),
+             nb::arg("charges"), nb::arg("slopes").none(), nb::arg("errors").none())
+        .def("forms_of_classes", &Rows::forms_of_classes, Release())
         .def("set_sparse", &Rows::set_sparse, nb::arg("pointers"), nb::arg("indices"), nb::arg("entries"),
              nb::arg("columns"), nb::arg("factor").none(), nb::arg("kind"))
         .def("extents", &Rows::extents, nb::arg("weight"), nb::arg("centre"), nb::arg("low"), nb::arg("high"),

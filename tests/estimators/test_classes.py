@@ -175,3 +175,18 @@ def test_online_reading_learns_classes_too() -> None:
         with pytest.warns(ConvergenceWarning, match="not certified"):
             fitted = LinearClassifier(alpha=0.01, batch_size=batch_size).fit(x, y)
         assert objective(fitted, fitted.coef_, x, y) < best.objective_ + 0.02
+
+
+def test_many_rows_are_certified_by_what_is_near_and_their_bound_holds() -> None:
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(20_000, 80)).astype(np.float32)
+    y = np.argmax(x @ rng.normal(size=(80, 4)) * 0.2 + rng.gumbel(size=(20_000, 4)), axis=1)
+    fitted, nearer = (LinearClassifier(alpha=1e-3, tol=one).fit(x, y) for one in (1e-5, 1e-13))
+    found, optimum = (objective(one, one.coef_, x.astype(np.float64), y) for one in (fitted, nearer))
+    bound, furthest = fitted.certificate_.loss_bound, fitted.certificate_.coefficient_bound
+    assert bound is not None
+    assert furthest is not None
+    # Exact leverages would cost more than the rest of the fit.
+    assert fitted.certificate_.method == "second order, leverage bound"
+    assert found - optimum <= bound <= 1e-5
+    assert np.abs(fitted.coef_ - nearer.coef_).max() <= 1.001 * furthest

@@ -53,6 +53,7 @@ def chunk_of(
         "logistic": (rng.random(rows) < 0.3).astype(np.float64),
         "poisson": rng.poisson(1.5, rows).astype(np.float64),
         "gamma": rng.gamma(2.0, 3.0, rows),
+        "softmax": rng.integers(0, loss.outputs + 1, rows).astype(np.float64),
     }[loss.name]
     kept = StoredChunk(
         stored,

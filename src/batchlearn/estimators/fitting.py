@@ -82,7 +82,7 @@ def fit_rows(
         delivered = matrix.inside(coefficients, intercepts)
         proof, value = optimum.certification, optimum.value
         if not np.array_equal(delivered, optimum.parameters):
-            proof = certify(objective, matrix.rows, delivered, matrix.units)
+            proof = certify(objective, matrix.rows, delivered, matrix.units, proof.anchored)
             value = objective.value(matrix.rows, delivered)
         certificate = proof.certificate
         if loss.outputs > 1:
@@ -139,16 +139,18 @@ def _rounded_off(matrix: Matrix, coefficients: Floats, intercepts: Floats, diago
 def _problem(settings: EstimatorSettings, matrix: Matrix, names: list[str]) -> Problem:
     rows, loss, outputs = matrix.rows, settings.loss, settings.loss.outputs
     objective = Objective(loss, matrix.penalty(settings.alpha, standardize=settings.standardize, outputs=outputs))
-    # Steps that end at delivered points are for one smooth output.
-    fast = settings.regime.size is None and outputs == 1 and loss.corners is None
-    quick = fast and float(len(rows)) * rows.layout.size**2 > _EXACT_LEVERAGES
+    fast = settings.regime.size is None and loss.corners is None
+    quick = fast and float(len(rows)) * (outputs * rows.layout.size) ** 2 > _EXACT_LEVERAGES
     return Problem(objective, rows, settings.stopping, matrix.units, names * outputs, quick=quick)
 
 
 def _optimum(settings: EstimatorSettings, matrix: Matrix, problem: Problem) -> Optimum:
-    """Minimise; where rows are many, by steps that end at points which stay as they are when they are delivered."""
+    """Minimise; where rows are many, by steps that end at points which stay as they are when they are delivered.
+
+    Those of classes, which are delivered as other sums, have none.
+    """
     solver = default_solver(problem.objective, matrix.rows, settings.regime)
-    if problem.quick and isinstance(solver, Newton):
+    if problem.quick and isinstance(solver, Newton) and settings.loss.outputs == 1:
         solver = Newton(lambda parameters: matrix.inside(*matrix.deliver(parameters)))
     return optimise(problem, None, solver, regime=settings.regime)
 

@@ -28,6 +28,8 @@ _WORTH_PAIRS = 100
 # the largest value, has to be below what is charged for it (`rounding.UNDERFLOW`).
 _LEAST_FACTOR, _MOST_FACTOR = 2.0**-60, 2.0**60
 _BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
+# Dense columns beyond which quadratic forms of several outputs are products of matrices.
+_FEW_COLUMNS = 128
 
 if native.built():
     # Compiled kernels leave the products of many columns to SciPy's BLAS.
@@ -294,6 +296,37 @@ def quadratic_forms_of_rows(layout: Layout, block: Block, matrix: Floats) -> Flo
     form = np.empty(block.rows)
     compiled.forms(np.pad(matrix, (0, 1)), form)
     return form
+
+
+def output_triangles(size: int, matrix: Floats) -> Floats:
+    """Return the lower triangles of the symmetric parts of A_ab for each two outputs, of A (outputs d, outputs d).
+
+    `size` is d. (d (d + 1) / 2, places), places in eights: those with b <= a, one after the other, doubled off the
+    diagonal.
+    """
+    outputs = len(matrix) // size
+    row, column = np.tril_indices(size)
+    pairs = outputs * (outputs + 1) // 2
+    triangles = np.zeros((len(row), -(-pairs // 8) * 8))
+    for place, (a, b) in enumerate(zip(*np.tril_indices(outputs), strict=True)):
+        part = matrix[a * size : (a + 1) * size, b * size : (b + 1) * size]
+        triangles[:, place] = part[row, column] + part[column, row]
+    triangles[row == column] *= 0.5
+    return triangles
+
+
+def output_forms(layout: Layout, block: Block, triangles: Floats, outputs: int) -> Floats | None:
+    """Return what `design.quadratic_forms` does, from the triangles of the matrix; None where its way is quicker."""
+    if layout.sparse or layout.lead > _FEW_COLUMNS:
+        return None
+    compiled = compiled_rows(layout, block)
+    if compiled is None:
+        return None
+    found, forms = np.empty((block.rows, triangles.shape[1])), np.empty((outputs, outputs, block.rows))
+    compiled.forms_of_classes(triangles, found)
+    for place, (a, b) in enumerate(zip(*np.tril_indices(outputs), strict=True)):
+        forms[a, b] = forms[b, a] = found[:, place]
+    return forms
 
 
 def symmetric(whole: Floats) -> Floats:

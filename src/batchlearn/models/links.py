@@ -73,11 +73,12 @@ def largest_class_range(each: Floats) -> Floats:
 
 def largest_class_form(forms: Floats) -> Floats:
     """Return the largest z'Fz over the differences z = C_k - C_l of two classes, (m,), of forms (K-1, K-1, m)."""
-    matrix = class_contrasts(len(forms) + 1)
+    matrix, outputs = class_contrasts(len(forms) + 1), len(forms)
     largest = np.zeros(forms.shape[2])
     for other in range(1, len(matrix.T)):
         between = matrix[:, :other] - matrix[:, other : other + 1]
-        own = np.einsum("ap,bp,abm->pm", between, between, forms, optimize=True)
+        outer = (between[:, None] * between).reshape(outputs**2, -1)
+        own = outer.T @ forms.reshape(outputs**2, -1)
         np.maximum(largest, own.max(axis=0), out=largest)
     return largest
 

@@ -28,6 +28,7 @@ import numpy as np
 
 from batchlearn.data.bins import BinTerm
 from batchlearn.data.encoding import Encoding
+from batchlearn.data.rows.threads import in_order
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite, factorise
@@ -56,6 +57,7 @@ class Expanded:
     total_weight: float
     size: int  # coefficients of one output
     scores: Floats | None = None  # (d, d): J where weights say how much rows count
+    threads: int = 1  # for terms; no bit depends on it
 
     @property
     def row(self) -> float:
@@ -125,10 +127,10 @@ def plausible_strengths(
         (t.part, (safe[name] - chosen[name]) * t.unit.matrix) for name, t in terms.items() if safe[name] < chosen[name]
     ]
     inverse = factorise(found.changed(changes)[1], 0.0).inverse_hessian if changes else found.inverse
-    return {
-        name: min(chosen[name], _plausible(term, safe[name], found, inverse, weakest[name]))
-        for name, term in terms.items()
-    }
+    weak = in_order(
+        lambda name: _plausible(terms[name], safe[name], found, inverse, weakest[name]), terms, found.threads
+    )
+    return {name: min(chosen[name], strength) for name, strength in zip(terms, weak, strict=True)}
 
 
 def _plausible(term: PenalisedTerm, strength: float, found: Expanded, inverse: Floats, weakest: float) -> float:
@@ -143,13 +145,16 @@ def _plausible(term: PenalisedTerm, strength: float, found: Expanded, inverse: F
     at = np.concatenate([np.arange(term.part.start, term.part.stop) + k * found.size for k in range(outputs)])
     squares, axes = np.linalg.eigh(term.unit.matrix)
     roots, axes = np.sqrt(squares[-term.unit.rank :]), axes[:, -term.unit.rank :]
-    into, back = np.kron(np.eye(outputs), axes / roots), np.kron(np.eye(outputs), axes * roots)
+    into, back = axes / roots, axes * roots
     # The inverse of the term's block is the Schur complement: the curvature along it while all others follow.
-    own = found.total_weight * into.T @ np.linalg.solve(inverse[np.ix_(at, at)], into)
+    schur = np.linalg.inv(inverse[np.ix_(at, at)]).reshape(outputs, len(squares), outputs, len(squares))
+    own = into.T @ schur.transpose(0, 2, 1, 3) @ into
+    own = found.total_weight * own.transpose(0, 2, 1, 3).reshape(len(roots) * outputs, -1)
     information, turn = np.linalg.eigh(0.5 * (own + own.T) - strength * np.eye(len(own)))
     information = np.maximum(information, _DIGITS * strength)
     slope = found.total_weight * (found.penalty.gradient(found.parameters) - found.expansion.gradient)
-    score = turn.T @ (into.T @ slope[at]) + information * (turn.T @ (back.T @ found.parameters[at]))
+    pull, place = (np.ravel(x[at].reshape(outputs, -1) @ axis) for x, axis in ((slope, into), (found.parameters, back)))
+    score = turn.T @ pull + information * (turn.T @ place)
     # 2. The mean over the prior.
     deviations = np.geomspace(_NARROWEST, 1.0, _DEVIATIONS)
     strengths = weakest / deviations[:, None] ** 2

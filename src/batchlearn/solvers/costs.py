@@ -28,8 +28,9 @@ def pass_costs(rows: Rows, outputs: int = 1) -> PassCosts:
     size = outputs * layout.size
     if outputs == 1:
         gradient = number * (12.0 + 0.5 * lead + 1.5 * groups) + 4.0 * stored + 2e5 * chunks
-    else:  # by matrix products
-        gradient = number * (2.0 * lead + outputs * (0.2 * lead + 4.0 * groups + 20.0)) + 3.0 * stored
+    else:  # numbers of all classes side by side, in eights
+        eights = outputs // 8 + 1
+        gradient = number * (13.0 + 3.0 * outputs + eights * (lead + 4.0 * groups)) + 3.0 * stored
     counted = len(bundled_groups(layout)) or groups
     gram = number * (0.025 * lead**2 + 1.2 * counted * lead + counted**2)
     gram += 20.0 * stored * max(stored / max(number, 1.0), 1.0)

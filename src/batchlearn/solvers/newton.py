@@ -19,6 +19,7 @@ from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.falling_threshold import from_above
 from batchlearn.solvers.preconditioner import sampled_hessian
 from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.lower_bound import largest_square
 from batchlearn.statistics.objective import Expansion, NearPoint, Objective
 
 _LENGTHS = tuple(0.5**k for k in range(1, 9))
@@ -191,6 +192,10 @@ class Newton(Solver["NewtonState"]):
             anchored = None if whole else AnchoredPoint(near, expansion.hessian, factor, state.anchor, state.share)
             exact, patience = whole or near is not None, 1 if quadratic else 2
             kappa = expansion.kappa if exact else None
+            if whole and objective.loss.outputs > 1 and decrement < _NEAR and not decrement * expansion.kappa < 0.5:
+                # Of classes the least curvature of a row may be next to nothing; its length says more.
+                longest = factor.longest(largest_square(rows, objective.loss, factor.diagonal))
+                kappa = min(expansion.kappa, longest)
             return Distance(value, decrement, kappa, exact, stalled, patience, anchored, factored)
 
         return known

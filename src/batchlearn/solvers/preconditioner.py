@@ -27,6 +27,9 @@ from batchlearn.statistics.objective import GradientError, Objective
 # Coefficients a class whose blocks can still be factored; rows that tell the curvature well enough, and the
 # multiplications that adding them up may cost.
 _MOST_COEFFICIENTS, _MOST_ROWS, _BUDGET = 3_000, 60_000, 4e11
+# Rows that tell it to steps: of all the share whose Gram matrices cost so many readings with a gradient, and for each
+# coefficient at least.
+_COLUMNS_OF_ALL, _ROWS_A_CLASS_COEFFICIENT = 80, 5
 # Rows that tell the Hessian of one output: for each coefficient, and at least.
 _ROWS_A_COEFFICIENT, _FEWEST_ROWS = 10, 10_000
 # Relative to its diagonal: keeps what is left of a block whose curvature has died out away from singular.
@@ -106,13 +109,13 @@ class ClassBlocks:
         return np.asarray((contrasts @ np.stack(solved)).ravel())
 
 
-def class_grams(rows: Rows, parameters: Floats) -> Floats:
+def class_grams(rows: Rows, parameters: Floats, most: float = _MOST_ROWS) -> Floats:
     """Return the mean curvature of each class's own logit, (K, d, d) upper triangles.
 
-    From a sample where rows are many: dense columns cost lead^2 multiplications a row and class.
+    From a sample of `most` rows where there are more: dense columns cost lead^2 multiplications a row and class.
     """
     classes = len(parameters) // rows.layout.size + 1
-    most = min(_MOST_ROWS, _BUDGET / (classes * max(rows.layout.lead, 1) ** 2))
+    most = min(most, _BUDGET / (classes * max(rows.layout.lead, 1) ** 2))
     sample = rows.thin(max(int(len(rows) / max(most, 1.0)), 1))
     (grams,) = sample.total(ClassGramTotal(), parameters)
     return np.asarray(grams / sample.total_weight)
@@ -157,5 +160,7 @@ def centred_diagonal(
 def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> SampledPreconditioner:
     """Return what approximates the inverse Hessian of several outputs at these parameters."""
     if objective.loss.outputs > 1 and rows.layout.size <= _MOST_COEFFICIENTS:
-        return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
+        told = _COLUMNS_OF_ALL * len(rows) / max(rows.layout.lead, 1)
+        most = min(max(told, _ROWS_A_CLASS_COEFFICIENT * rows.layout.size), _MOST_ROWS)
+        return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters, most))
     return diagonal_alone(objective.hessian_diagonal(rows, parameters))

@@ -7,6 +7,7 @@ forms of each two outputs, and its leverage is the largest form of the differenc
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from batchlearn.data.rows import Chunk
 from batchlearn.kernels.design import Floats, quadratic_forms, rows_of
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated, predictor_error
-from batchlearn.kernels.sums import quadratic_forms_of_rows
+from batchlearn.kernels.sums import output_forms, output_triangles, quadratic_forms_of_rows
 from batchlearn.models.links import largest_class_form, returned_distance
 from batchlearn.objectives.losses import Loss
 from batchlearn.statistics.rowwise import left_out_predictor, predictor, predictor_sizes, scaled_squares
@@ -84,6 +85,11 @@ class LeverageTotal:
             margin,
         )
 
+    @cached_property
+    def _triangles(self) -> Floats:
+        """Of the inverse, as `output_forms` reads them."""
+        return output_triangles(len(self.inverse) // self.loss.outputs, self.inverse)
+
     def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
         form = np.maximum(quadratic_forms_of_rows(chunk.layout, chunk.block, self.inverse), 0.0)
@@ -93,15 +99,17 @@ class LeverageTotal:
     def _classes(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' largest forms (m,) and their leave-one-out predictors (K-1, m)."""
         form, left_out = np.empty(len(chunk.label)), np.empty_like(eta)
-        contrasts = self.loss.contrasts
-        slope = self.loss.slope(eta, chunk.label)
+        contrasts, slope = self.loss.contrasts, self.loss.slope(eta, chunk.label)
+        outer = (contrasts[:, None] * contrasts).reshape(len(eta) ** 2, -1)
         for start in range(0, len(form), _ROWS_AT_ONCE):
             part = slice(start, start + _ROWS_AT_ONCE)
             block = rows_of(chunk.block, part.start, part.stop)
-            forms = quadratic_forms(chunk.layout, block, self.inverse)
+            forms = output_forms(chunk.layout, block, self._triangles, len(eta))
+            if forms is None:
+                forms = quadratic_forms(chunk.layout, block, self.inverse)
             form[part] = np.maximum(largest_class_form(forms), 0.0)
             curvature = np.stack(list(self.loss.curvatures(eta[:, part], chunk.label[part])))
-            hessian = np.einsum("ap,bp,pm->mab", contrasts, contrasts, curvature, optimize=True)
+            hessian = (outer @ curvature).T.reshape(-1, len(eta), len(eta))
             share = np.moveaxis(forms * (chunk.weight[part] / self.total_weight), 2, 0)
             room = (1.0 + 1e-10) * np.eye(len(eta)) - share @ hessian
             moved = np.linalg.solve(room, share @ slope[:, part].T[..., None])

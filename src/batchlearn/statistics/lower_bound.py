@@ -59,6 +59,13 @@ class _LargestTotal:
         return (float(forms[chunk.weight > 0].max(initial=0.0)),)
 
 
+def largest_square(rows: Rows, loss: Loss, diagonal: Floats) -> float:
+    """Return an upper bound on ||x / diagonal||^2 of every row x, of several outputs of the difference of two."""
+    squares = (1.0 / diagonal**2).reshape(loss.outputs, -1).sum(axis=0) * (1.0 if loss.outputs == 1 else 2.0)
+    (largest,) = rows.total(_LargestTotal(squares), squares)
+    return float(largest) * _SLACK + UNDERFLOW
+
+
 @dataclass(frozen=True)
 class LowerBound:
     """Hhat = penalty + M' B^-1 M at one point; outputs q, coefficients of each d, the first an intercept or none."""

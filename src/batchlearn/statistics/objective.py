@@ -124,10 +124,16 @@ class Objective:
         known = GradientError(np.zeros_like(gradient), 0.0, curvature, centre, np.abs(centre), math.inf)
         return value, gradient, total.diagonal / weight + self.penalty.diagonal, known
 
-    def gradient_error(self, rows: Rows, parameters: Floats, *, gradient: bool = False) -> GradientError:
-        """Bound the rounding error of the gradient at these parameters, reading every row once."""
+    def gradient_error(
+        self, rows: Rows, parameters: Floats, *, gradient: bool = False, centred: bool = True
+    ) -> GradientError:
+        """Bound the rounding error of the gradient at these parameters, reading every row once.
+
+        With the value and the gradient if they are wanted; without the curvature, whose sums are empty then, where
+        nobody asks for its centre.
+        """
         length, weight = rows.additions, rows.total_weight
-        total = rows.total(RoundingTotal(self.loss, length, gradient), parameters)
+        total = rows.total(RoundingTotal(self.loss, length, gradient, centred), parameters)
         known = total.gradient / weight + self.penalty.gradient(parameters) if gradient else total.gradient
         return GradientError(
             self._gradient_error(total.error / weight, parameters),

@@ -62,11 +62,16 @@ class Rounding(NamedTuple):
 
 @dataclass(frozen=True)
 class RoundingTotal:
-    """What `gradient_rounding` bounds, and the curvature, in one reading; the gradient too where it is wanted."""
+    """What `gradient_rounding` bounds, and the curvature, in one reading.
+
+    `gradient`: whether the gradient is wanted too. `centred`: whether the curvature and the rows that it weighs are;
+    else their sums are empty.
+    """
 
     loss: Loss
     length: int
     gradient: bool = False
+    centred: bool = True
     combine: ClassVar[tuple[Any, ...]] = (
         *(np.add, np.maximum, np.add, np.add, np.add, np.minimum),
         *(np.maximum, np.add, np.add),
@@ -74,16 +79,18 @@ class RoundingTotal:
 
     def __call__(self, chunk: Chunk, parameters: Floats) -> Rounding:
         """Return the chunk's totals."""
-        loss, none = self.loss, np.empty(0)
-        done = compiled_pass(loss, chunk, parameters, gradient=self.gradient, length=self.length, centre=True)
-        if done is not None and done.error is not None and done.centre is not None and done.magnitude is not None:
+        loss, layout, none = self.loss, chunk.layout, np.zeros((0, chunk.layout.size))
+        done = compiled_pass(loss, chunk, parameters, gradient=self.gradient, length=self.length, centre=self.centred)
+        if done is not None and done.error is not None:
             growth, curvature = loss.self_concordance * done.predictor, np.array([done.curvature])
-            own = done.error, growth, curvature, done.centre[None], done.magnitude[None], done.smallest
-            return Rounding(*own, done.predictor, done.value, none if done.gradient is None else done.gradient)
-        layout, eta = chunk.layout, predictor(chunk, parameters)
+            centre, magnitude = (none if one is None else one[None] for one in (done.centre, done.magnitude))
+            own = done.error, growth, curvature[: len(centre)], centre, magnitude, done.smallest
+            return Rounding(*own, done.predictor, done.value, none[:, 0] if done.gradient is None else done.gradient)
+        eta = predictor(chunk, parameters)
         error = predictor_error(layout, loss.outputs, predictor_sizes(chunk, parameters))
-        sums, centres, sizes = list[Floats](), list[Floats](), list[Floats]()
-        for some in weighted_curvatures(loss, eta, chunk.label, chunk.weight):
+        sums, centres, sizes = [none[:, 0]], [none], [none]
+        curvatures = weighted_curvatures(loss, eta, chunk.label, chunk.weight) if self.centred else ()
+        for some in curvatures:
             sums.append(some.sum(axis=1))
             centres.append(transposed_products(layout, chunk.block, some).reshape(len(some), -1))
             sizes.append(with_absolute(layout, chunk.block, centres[-1], some))
@@ -96,7 +103,7 @@ class RoundingTotal:
             smallest_curvature(loss, eta, chunk.label, chunk.weight),
             float(loss.largest_reach(error).max(initial=0.0)),
             weighted_loss(loss, eta, chunk.label, chunk.weight),
-            transposed_products(layout, chunk.block, slope) if self.gradient else none,
+            transposed_products(layout, chunk.block, slope) if self.gradient else none[:, 0],
         )
 
 

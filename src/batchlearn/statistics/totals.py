@@ -95,12 +95,15 @@ class HessianTotal:
         if done is not None and done.gradient is not None and done.gram is not None:
             return Hessian(done.value, done.gradient, done.gram[None], done.smallest)
         eta = predictor(chunk, parameters)
-        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
         curvatures = weighted_curvatures(self.loss, eta, chunk.label, chunk.weight)
+        grams = np.concatenate([weighted_grams(chunk.layout, chunk.block, some) for some in curvatures])
+        if done is not None and done.gradient is not None:
+            return Hessian(done.value, done.gradient, grams, done.smallest)
+        slope = weighted_slope(self.loss, eta, chunk.label, chunk.weight)
         return Hessian(
             weighted_loss(self.loss, eta, chunk.label, chunk.weight),
             transposed_products(chunk.layout, chunk.block, slope),
-            np.concatenate([weighted_grams(chunk.layout, chunk.block, some) for some in curvatures]),
+            grams,
             smallest_curvature(self.loss, eta, chunk.label, chunk.weight),
         )
 
@@ -111,11 +114,13 @@ def assembled(loss: Loss, grams: Floats) -> Floats:
         return symmetric(grams[0])
     contrasts, size = loss.contrasts, grams.shape[1]
     hessian = np.empty((loss.outputs * size, loss.outputs * size))
-    for a in range(loss.outputs):
-        for b in range(a + 1):
-            block = symmetric(np.tensordot(contrasts[a] * contrasts[b], grams, axes=1))
-            hessian[a * size : (a + 1) * size, b * size : (b + 1) * size] = block
-            hessian[b * size : (b + 1) * size, a * size : (a + 1) * size] = block
+    # All blocks by one product: one at a time each would read every Gram matrix once more.
+    first, second = np.tril_indices(loss.outputs)
+    blocks = (contrasts[first] * contrasts[second]) @ grams.reshape(len(grams), -1)
+    for a, b, found in zip(first, second, blocks, strict=True):
+        block = symmetric(found.reshape(size, size))
+        hessian[a * size : (a + 1) * size, b * size : (b + 1) * size] = block
+        hessian[b * size : (b + 1) * size, a * size : (a + 1) * size] = block
     return hessian
 
 

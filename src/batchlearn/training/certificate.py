@@ -34,7 +34,7 @@ from batchlearn.objectives.factor import FACTOR_LIMIT, Factor, NotPositiveDefini
 from batchlearn.objectives.self_concordance import bounds
 from batchlearn.solvers import AnchoredPoint, FactoredPoint
 from batchlearn.statistics.leverage import LeverageTotal
-from batchlearn.statistics.lower_bound import LowerBound
+from batchlearn.statistics.lower_bound import LowerBound, largest_square
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
 
@@ -199,6 +199,7 @@ class Certification:
     factor: Factor | None = None
     leave_one_out: tuple[float, float] | None = None  # mean loss and mean squared loss of the approximate leave-one-out
     value: float | None = None  # of the objective, where no expansion has it
+    anchored: AnchoredPoint | None = None  # the Hessian that it stands on, where that need not be the point's own
 
     def prediction_bounds(self) -> PredictionBounds | None:
         """Return what bounds single predictions, of rows to come too; None where there is no factor or no radius."""
@@ -240,10 +241,10 @@ def certify(
             far = Note(Code.NOT_NEAR_ENOUGH, {"product": near.kappa * anchored.factor.norm(near.gradient)})
             proof = Certification(not_certified(rows, far))
         if proof is not None:
-            return proof
+            return replace(proof, anchored=anchored._replace(near=None))
     many = len(parameters) > FACTOR_LIMIT
     with np.errstate(over="ignore", invalid="ignore"):
-        error = objective.gradient_error(rows, parameters, gradient=many)
+        error = objective.gradient_error(rows, parameters, gradient=many, centred=many)
     if not np.all(np.isfinite(error.error)):
         return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)))
     if many and objective.loss.corners is not None:
@@ -302,6 +303,9 @@ def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Fact
     row = lead**2 + groups * lead + groups**2 + sparse * (sparse + lead)
     cost = float(len(rows)) * (row * outputs * (outputs + 1) / 2.0 + float(outputs) ** 4)
     near = isinstance(point.error, NearPoint)
+    if reached is None and not near:  # a reading for the longest row alone is cheaper than leverages twice
+        kappa = min(kappa, factor.longest(largest_square(rows, objective.loss, factor.diagonal)))
+        reached = bounds(decrement, kappa, constant)
     if not near and (reached is None or corners or cost <= _LEVERAGE_BUDGET):
         radius = reached.radius if reached else 0.0
         leverage = rows.total(_leverages(point, factor, radius), point.parameters)
@@ -309,13 +313,11 @@ def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Fact
         exact = math.sqrt(form) * factor.inflation * (1.0 + 1e-12)
         if exact < kappa:
             kappa, method = exact, EXACT
-        if reached is None:
-            reached = bounds(decrement, kappa, constant)
-            if reached is not None:
-                leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
+        reached = bounds(decrement, kappa, constant)
+        if radius == 0.0 and reached is not None:
+            leverage = rows.total(_leverages(point, factor, reached.radius), point.parameters)
         mean, square = (float(total / rows.total_weight) for total in (leverage.loss, leverage.square))
         leave_one_out, prediction = (mean, square), leverage.response
-        reached = bounds(decrement, kappa, constant)
         if not leverage.margin > 0.0:
             crossing = not_certified(rows, Note(Code.MAY_CROSS_THRESHOLD), None, method)
             return Certification(crossing, expansion, factor, leave_one_out)

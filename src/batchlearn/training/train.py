@@ -353,7 +353,9 @@ def _errors(work: Work, fitted: Fitted) -> tuple[float | None, Floats | None, Fl
         at = parameters if weights is None else moved_intercepts(parameters, log_odds_shift(weights))
         scores = mean_squared_scores(loss, rows, at)
     size, inverse = fitted.encoding.layout.size, factor.inverse_hessian
-    here = Expanded(parameters, expansion, inverse, fitted.penalty, dispersion, rows.total_weight, size, scores)
+    here = Expanded(
+        parameters, expansion, inverse, fitted.penalty, dispersion, rows.total_weight, size, scores, work.threads
+    )
     found = second_moments(fitted.encoding, work.structure.strengths, here)
     if found is None:
         return dispersion, None, None

@@ -35,8 +35,10 @@ def verdicts() -> list[Verdict]:
 class Careless(Objective):
     """The objective without its knowledge of rounding."""
 
-    def gradient_error(self, rows: Rows, parameters: Floats, *, gradient: bool = False) -> GradientError:
-        known = super().gradient_error(rows, parameters, gradient=gradient)
+    def gradient_error(
+        self, rows: Rows, parameters: Floats, *, gradient: bool = False, centred: bool = True
+    ) -> GradientError:
+        known = super().gradient_error(rows, parameters, gradient=gradient, centred=centred)
         return known._replace(error=np.zeros_like(known.error))
 
 
