@@ -104,6 +104,22 @@ def test_it_goes_on_from_a_certified_fit(kind: str) -> None:
     assert "one by one" in str(half.certificate_)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_first_row_that_leads_far_off_is_forgotten(compiled: bool) -> None:
+    """Of two first rows, alike but for their labels, came predictors of 100: steps ended on the way down from there.
+
+    A curvature of e^74 then held the point for good: coefficients were 75 off after 2,000 rows.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3))
+    truth = np.array([0.5, 0.3, -0.2])
+    rng.gamma(2.0, 0.5, 2000)
+    y = rng.poisson(np.exp(X @ truth)).astype(np.float64)
+    with nullcontext() if compiled else native.numpy_serves():
+        model = LinearRegressor(loss="poisson", alpha=0.0).partial_fit(X, y)
+    assert np.abs(model.coef_ - truth).max() < 0.1
+
+
 def test_units_of_columns_do_not_matter_without_a_penalty() -> None:
     x, y = drawn("classes", 300)
     plain = learn(LinearClassifier(alpha=0.0), "classes", x, y, [])
