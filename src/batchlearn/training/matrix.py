@@ -360,8 +360,8 @@ def row_weights(sample_weight: Any, rows: int) -> Floats | None:
         )
     if not math.isfinite(float(weight.max()) * rows):
         raise DataError(
-            f"A sample weight is {weight.max():.1e}: the sum of the weights may be beyond the largest float. Divide all "
-            "of them by one number.",
+            f"A sample weight is {weight.max():.1e}: the sum of the weights may be beyond the largest float. Divide "
+            "all of them by one number.",
             code="weight-not-usable",
         )
     if not weight.any():
