@@ -179,3 +179,15 @@ def test_every_batch_size_has_the_same_objective(kind: str, batch_size: Any) -> 
 def test_a_batch_size_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="The batch size is 'some'"):
         LinearClassifier(batch_size="some").fit(*drawn("classes", 50))
+
+
+@pytest.mark.parametrize(
+    ("loss", "code"), [("squared", "label-not-finite"), ("huber", "label-not-finite"), ("poisson", "label-negative")]
+)
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_a_label_that_is_none_is_refused(loss: str, code: str, fit: str) -> None:
+    """scikit-learn makes numbers of objects after it looked for those that are missing."""
+    y = np.array([None, *range(19)], dtype=object)
+    with pytest.raises(DataError) as refused:
+        getattr(LinearRegressor(loss=loss), fit)(np.arange(20.0)[:, None], y)
+    assert refused.value.code == code
