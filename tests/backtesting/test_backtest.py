@@ -13,7 +13,6 @@ from tests.backtesting.made import DAY, RECIPE, history_of, opened, stream
 import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.cells import MatrixCell
-from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.outcome import Backtest, choose
 from batchlearn.backtesting.plan import BacktestPlan, Prices, default_policies
 from batchlearn.backtesting.replay import PolicyRun
@@ -298,13 +297,8 @@ def test_what_does_not_fit_is_refused(policies: str, plan: dict[str, Any], code:
 
 
 @pytest.mark.parametrize("policies", ["every 3d; every 100", "never; none.py:Mine"])
-def test_a_policy_that_cannot_decide_is_refused_before_a_model_is_trained(
-    policies: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def trained(*_: object) -> None:
-        raise AssertionError("a model was trained")
-
-    monkeypatch.setattr(LossMatrix, "begin", trained)
+@pytest.mark.usefixtures("nothing_trained")
+def test_a_policy_that_cannot_decide_is_refused_before_a_model_is_trained(policies: str) -> None:
     with pytest.raises(UsageError):
         run(stream(40), policies)
 

@@ -15,7 +15,6 @@ from tests.backtesting.made import RECIPE, history_of, opened, stream
 
 import batchlearn as bl
 from batchlearn.backtesting.backtest import iter_backtest
-from batchlearn.backtesting.matrix import LossMatrix
 from batchlearn.backtesting.peeking import FileWatch, refuse_later_rows
 from batchlearn.backtesting.plan import BacktestPlan
 from batchlearn.errors import UsageError
@@ -84,13 +83,8 @@ EARLIER: dict[str, Callable[[pa.Table], object]] = {
 
 
 @pytest.mark.parametrize("kind", LATER)
-def test_a_policy_that_holds_later_rows_is_refused_before_a_model_is_trained(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def begun(*_: object) -> None:
-        raise AssertionError("a model was trained")
-
-    monkeypatch.setattr(LossMatrix, "begin", begun)
+@pytest.mark.usefixtures("nothing_trained")
+def test_a_policy_that_holds_later_rows_is_refused_before_a_model_is_trained(kind: str) -> None:
     policies: list[Policy] = [AnyOf(bl.Never(), Holding(LATER[kind](EVERYTHING)))]
     with pytest.raises(UsageError, match=r"holds a .*situation\.evidence") as refused:
         finish(iter_backtest(opened(EVERYTHING), policies, RECIPE, BacktestPlan(windows="3d"), threads=1))

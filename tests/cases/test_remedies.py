@@ -37,6 +37,7 @@ ELSEWHERE = {
     "checkpoint-learner": "tests/estimators/brought/test_mistakes.py",
     "checkpoint-other": "tests/cli/test_commands.py",
     "column-missing": "names --strict to say what came",
+    "comparison-loss": "tests/cli/test_compare.py",
     "cost-unit": "tests/cli/project/test_backtest.py",
     "export-encoding": "tests/exports/test_exports.py",
     "export-name": "tests/exports/test_exports.py",

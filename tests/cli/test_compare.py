@@ -74,6 +74,15 @@ def test_mistakes_are_refused_before_any_work(run: Run, here: Path, flags: tuple
     assert not (here / "comparisons").exists()
 
 
+def test_a_loss_that_only_models_are_compared_on_is_refused_with_the_way_to_compare_them(run: Run) -> None:
+    gamma = ("compare", "rows.csv", "--target", "count", "--loss", "gamma", "--drop", "bought", "--where", "count > 0")
+    code, out, _ = run(*gamma, "--json")
+    assert (code, one_object(out)["error"]["code"]) == (2, "comparison-loss")
+    assert "--models additive,linear" in one_object(out)["error"]["message"]
+    code, out, _ = run(*gamma, "--models", "additive,linear", "--json")
+    assert code == 0, out
+
+
 def test_a_table_of_counts_and_weights_compares(run: Run) -> None:
     words = ("compare", "rows.csv", "--target", "count", "--loss", "poisson", "--drop", "bought", "--weight", "day")
     code, out, _ = run(*words, *SHORT, "--json")

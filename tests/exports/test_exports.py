@@ -25,7 +25,7 @@ from batchlearn.exports import to_onnx, to_sql
 from batchlearn.exports.agreement import UNSEEN, check_agreement, largest_difference, telling_rows
 from batchlearn.exports.exportable import single_terms
 from batchlearn.exports.onnx_graph import NO_TIME, clock_changes, inputs_of, missing_text, predicted_by_onnx
-from batchlearn.exports.sql import predicted_in_duckdb
+from batchlearn.exports.sql import as_stored, predicted_in_duckdb
 from batchlearn.models.linear import LinearModel
 
 every_case = pytest.mark.parametrize("case", CASES)
@@ -67,13 +67,17 @@ def test_predictions_are_the_models(case: str, of: Any) -> None:
 
 
 @pytest.mark.parametrize("session", ["UTC", "Asia/Tokyo"])
-@pytest.mark.parametrize("stored", ["TIMESTAMPTZ", "DATE"])
-def test_sql_takes_moments_and_dates_as_the_model_does_in_any_session(stored: str, session: str) -> None:
+@pytest.mark.parametrize("stored", ["TIMESTAMPTZ", "TIMESTAMP", "DATE"])
+def test_sql_takes_times_as_the_model_does_in_any_session(stored: str, session: str) -> None:
     import duckdb
 
     days = [datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(700)]
     y = [float(day.month + 3 * day.weekday()) for day in days]
-    when = pa.array([day.date() for day in days]) if stored == "DATE" else pa.array(days, pa.timestamp("us", "UTC"))
+    when = {
+        "TIMESTAMPTZ": pa.array(days, pa.timestamp("us", "UTC")),
+        "TIMESTAMP": pa.array([day.replace(tzinfo=None) for day in days]),
+        "DATE": pa.array([day.date() for day in days]),
+    }[stored]
     rows = pa.table({"when": when, "y": y})
     table = bl.read(rows, target="y", time="when", zone="America/New_York")
     model = linear_of(table, bl.Recipe(holdout=0.0))
@@ -83,6 +87,21 @@ def test_sql_takes_moments_and_dates_as_the_model_does_in_any_session(stored: st
         found = connection.sql(to_sql(model)).to_arrow_table().column("prediction").to_numpy()
     assert np.ptp(found) > 15.0
     assert found == pytest.approx(model.predict(model.as_read(table)).response, rel=1e-12)
+
+
+def test_sql_takes_times_without_a_zone_for_the_clock_that_was_named_beside_one_that_is_stored() -> None:
+    import duckdb
+
+    days = [datetime(2023, 1, 1, tzinfo=UTC) + timedelta(days=day) for day in range(700)]
+    y = [float(day.month + 3 * day.weekday()) for day in days]
+    rows = pa.table({"when": pa.array(days, pa.timestamp("us", "America/New_York")), "y": y})
+    model = linear_of(bl.read(rows, target="y", zone="Asia/Tokyo"), bl.Recipe(holdout=0.0))
+    assert model.encoding.zones == {"when": "America/New_York"}
+    plain = pa.table({"when": pa.array([day.replace(tzinfo=None) for day in days]), "y": y})
+    with duckdb.connect() as connection:
+        connection.register("rows", plain)
+        found = connection.sql(to_sql(model)).to_arrow_table().column("prediction").to_numpy()
+    assert found == pytest.approx(model.predict(plain.select(["when"])).response, rel=1e-12)
 
 
 def test_every_space_around_a_text_is_taken_off_in_sql() -> None:
@@ -139,10 +158,9 @@ def test_decisions_are_the_models(case: str) -> None:
     decided = model.decide(model.predict_batch(rows).response) if left is None else None
     if decided is not None and model.target.classes:
         assert found["prediction"].tolist() == decided.to_pylist()
-    plain = [one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for one in rows.columns]
-    names = [*rows.schema.names, "row"]
+    stored = as_stored(model, rows).append_column("row", pa.array(range(len(rows))))
     with duckdb.connect(":memory:") as connection:
-        connection.register("some rows", pa.Table.from_arrays([*plain, pa.array(range(len(rows)))], names=names))
+        connection.register("some rows", stored)
         query = to_sql(model, '"some rows"', keep=["row"])
         of_sql = connection.sql(f"SELECT * FROM ({query}) ORDER BY 1").to_arrow_table()
     assert of_sql.column_names == ["row", *predicted.schema.names]

@@ -31,8 +31,10 @@ def predicted(postgres: Path, model: LinearModel, batch: pa.RecordBatch) -> Any:
 
     kinds = {name: model.encoding.kinds.get(name, Kind.NUMBER) for name in model.columns}
     names = ['"' + name.replace('"', '""') + '"' for name in batch.schema.names]
-    columns = [f"{name} {TYPES[kinds[plain]]}" for name, plain in zip(names, batch.schema.names, strict=True)]
+    types = {plain: "timestamptz" if plain in model.encoding.zones else TYPES[kind] for plain, kind in kinds.items()}
+    columns = [f"{name} {types[plain]}" for name, plain in zip(names, batch.schema.names, strict=True)]
     with psycopg.connect(f"postgresql://{OWNER}@/postgres?host={postgres}") as connection:
+        connection.execute("SET TIME ZONE 'UTC'")
         connection.execute(f"CREATE TEMPORARY TABLE rows (row_number integer, {', '.join(columns)})".encode())
         with connection.cursor().copy(b"COPY rows FROM STDIN") as copy:
             for number, row in enumerate(batch.to_pylist()):

@@ -72,6 +72,7 @@ VALUES: dict[Code, dict[str, Any]] = {
     Code.NEW_GROUP: {"rows": 1200, "entry": "month", "of": "'seen'"},
     Code.NEW_SCALE: {"column": "'size'", "times": 3.61},
     Code.LATE_LABELS: {"share": 0.1, "since": "2024-01-01"},
+    Code.FILES_EMPTY: {"file": "data/2024-01-07.parquet", "others": 2},
     Code.ROWS_NOT_FETCHED: {"rows": 1200, "column": "known_at", "share": None},
     Code.ROWS_WITHOUT_TIME: {"rows": 7, "column": "at"},
     Code.NOT_FORGOTTEN: {"version": 1, "where": "user = 7"},

@@ -355,6 +355,12 @@ def test_files_of_other_formats_are_refused(tmp_path: Path, name: str, content: 
     assert refusal(tmp_path / name).code == code
 
 
+@pytest.mark.parametrize("ending", ["data", "dat", "asc", "tab", "psv"])
+def test_text_of_an_ending_that_says_little_is_read(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"iris.{ending}").write_text("a,b\n1,2\n")
+    assert values(tmp_path / f"iris.{ending}") == {"a": [1.0], "b": [2.0]}
+
+
 def test_parquet_is_recognised_by_its_first_bytes(parquet: Path) -> None:
     renamed = parquet.rename(parquet.with_name("rows.csv"))
     assert values(renamed) == ROWS

@@ -136,7 +136,8 @@ def iter_compare(
     """Yield progress while comparing; return the comparison."""
     if recipe.loss is not None and recipe.loss not in _LOSSES:
         raise UsageError(
-            f"The loss {quoted(recipe.loss)} is not compared; {', '.join(_LOSSES)} are. `batchlearn train` takes it.",
+            f"The loss {quoted(recipe.loss)} is not compared; {', '.join(_LOSSES)} are. `batchlearn train` "
+            "takes it, and so do models, which are compared on any loss: --models additive,linear.",
             code="comparison-loss",
         )
     began = time.perf_counter()

@@ -21,6 +21,7 @@ from batchlearn.models.linear import LinearModel
 from batchlearn.models.links import INVERSE_LINKS, PROBABILITIES, identity
 from batchlearn.models.model import Model
 from batchlearn.tables.columns import Kind, floats
+from batchlearn.tables.readings import ColumnReading
 
 MOST_COEFFICIENTS = 2_000
 # exp() beyond this overflows or underflows, which PostgreSQL takes for an error.
@@ -87,8 +88,7 @@ def predicted_in_duckdb(query: str, model: Model, batch: pa.RecordBatch) -> Floa
     import duckdb  # imported here: an extra
 
     known = linear(model, "SQL")
-    plain = [array.dictionary_decode() if pa.types.is_dictionary(array.type) else array for array in batch.columns]
-    rows = pa.Table.from_arrays(plain, names=batch.schema.names)
+    rows = as_stored(known, batch)
     with duckdb.connect(":memory:") as connection:
         connection.register("rows", rows)
         found = connection.sql(query).to_arrow_table()
@@ -102,6 +102,14 @@ def predicted_in_duckdb(query: str, model: Model, batch: pa.RecordBatch) -> Floa
     )
     columns = [floats(found.column(name)) for name in names]
     return columns[0] if len(classes) == 2 else np.column_stack(columns)
+
+
+def as_stored(model: LinearModel, batch: pa.RecordBatch) -> pa.Table:
+    """Return canonical rows as a database would have them: plain texts, and moments that say that they are."""
+    columns = zip(batch.schema.names, batch.columns, strict=True)
+    plain = {name: one.dictionary_decode() if pa.types.is_dictionary(one.type) else one for name, one in columns}
+    moments = {name: plain[name].cast(pa.timestamp("us", "UTC")) for name in model.encoding.zones if name in plain}
+    return pa.table({**plain, **moments})
 
 
 # --- what is read ---------------------------------------------------------------------------------------------------
@@ -121,21 +129,22 @@ def _read(model: LinearModel) -> Iterable[tuple[str, str]]:
                 text = f"CAST({column} AS VARCHAR)"
                 yield name, text if model.outer_spaces else f"TRIM(BOTH {_ANY_SPACE} FROM {text})"
             case Kind.TIMESTAMP:
-                zone = model.encoding.zones.get(name)
-                clock, written = f"CAST({column} AS TIMESTAMP)", f"CAST({column} AS VARCHAR)"
-                # Both write a DATE in 10 signs, which is midnight on any clock, and a TIMESTAMPTZ with its distance
-                # from UTC, in whatever zone the session is; only by that can one query tell them from a TIMESTAMP.
-                yield (
-                    name,
-                    clock
-                    if zone is None
-                    else (
-                        f"CASE WHEN LENGTH({written}) <= 10 THEN {clock} "
-                        f"WHEN {written} LIKE '%+%' OR {written} LIKE '%-%-%-%' "
-                        f"THEN CAST({written} AS TIMESTAMPTZ) AT TIME ZONE {_text(zone)} "
-                        f"ELSE ({clock} AT TIME ZONE 'UTC') AT TIME ZONE {_text(zone)} END"
-                    ),
-                )
+                yield name, _clock(column, model.encoding.zones.get(name), model.readings.get(name))
+
+
+def _clock(column: str, zone: str | None, reading: ColumnReading | None) -> str:
+    """Return what the zone's clock showed; times without a zone are of the clock that the model reads them by."""
+    clock, written = f"CAST({column} AS TIMESTAMP)", f"CAST({column} AS VARCHAR)"
+    if zone is None:
+        return clock
+    own = zone if reading is None else reading.zoneless or zone
+    shown = clock if own == zone else f"({clock} AT TIME ZONE {_text(own)}) AT TIME ZONE {_text(zone)}"
+    # Both write a TIMESTAMPTZ with its distance from UTC, in whatever zone the session is; only by that can one query
+    # tell it from a TIMESTAMP or a DATE, which have none.
+    return (
+        f"CASE WHEN {written} LIKE '%+%' OR {written} LIKE '%-%-%-%' "
+        f"THEN CAST({written} AS TIMESTAMPTZ) AT TIME ZONE {_text(zone)} ELSE {shown} END"
+    )
 
 
 # --- what it adds ---------------------------------------------------------------------------------------------------

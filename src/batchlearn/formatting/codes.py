@@ -75,6 +75,7 @@ class Code(StrEnum):
     NEW_SCALE = auto()
     # Of one turn of the cycle.
     LATE_LABELS = auto()
+    FILES_EMPTY = auto()
     ROWS_NOT_FETCHED = auto()
     ROWS_WITHOUT_TIME = auto()
     NOT_FORGOTTEN = auto()

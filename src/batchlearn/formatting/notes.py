@@ -18,7 +18,7 @@ from batchlearn.formatting.codes import Code
 from batchlearn.formatting.column_sentences import COLUMN_SENTENCES
 from batchlearn.formatting.learners import SENTENCES as _OF_LEARNERS
 from batchlearn.formatting.names import BASELINES, METRICS
-from batchlearn.formatting.numbers import rounded_down, rounded_up
+from batchlearn.formatting.numbers import count, rounded_down, rounded_up
 from batchlearn.formatting.retraining import SENTENCES as _OF_RETRAINING
 
 __all__ = ["Code", "Note", "all_recorded", "joined", "recorded", "recorded_together"]
@@ -202,6 +202,11 @@ def _encoding_outgrown(reason: Mapping[str, Any] | str) -> str:
     return f"{clause[:1].upper()}{clause[1:]}: a training from scratch would give it one of its own."
 
 
+def _files_empty(file: str, others: int) -> str:
+    which = f"{quoted(file)} and {count(others, 'other file')} are" if others else f"{quoted(file)} is"
+    return f"{which} empty and left out; rows that stand there later are new then."
+
+
 def _rows_not_fetched(rows: int, column: str, share: float | None) -> str:
     said = f"{rows:,} rows of the query have no value in {quoted(column)} yet and are not learned from."
     return said if share is None else _with_late_labels(f"{said} Of the rows that were seen last", share)
@@ -320,6 +325,7 @@ _SENTENCES: Mapping[Code, str | Callable[..., str]] = {
     Code.NEW_GROUP: "{rows:,} new rows have a {entry} of {of} that meets no coefficient",
     Code.NEW_SCALE: "with the new rows {column} deviates {times:.3g} times as much",
     Code.LATE_LABELS: lambda share, since: _with_late_labels(f"Of the rows seen last (since {since})", share),
+    Code.FILES_EMPTY: _files_empty,
     Code.ROWS_NOT_FETCHED: _rows_not_fetched,
     Code.ROWS_WITHOUT_TIME: lambda rows, column: f"{rows:,} rows have no time in {quoted(column)} and are left out.",
     Code.NOT_FORGOTTEN: "Version {version}, which is live, was trained before the rows where {where} were forgotten, "

@@ -22,6 +22,7 @@ _ADDRESS = re.compile(r"(?i)^(file:|data:|[a-z][a-z0-9+.\-]+:/)")
 _PARQUET = (".parquet", ".pq")
 _DELIMITED = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 _ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+_OFTEN_DELIMITED = (".data", ".dat", ".asc", ".tab", ".psv")
 _JSON_LINES = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")
 _EXCEL = (".xlsx", ".xlsm")
 _DATABASE = (".sqlite", ".sqlite3", ".db", ".duckdb")
@@ -75,6 +76,8 @@ class Files:
     part: PartOfFile = WHOLE
     unpacked: object = None
     """Where they were unpacked, if they were: they are there as long as something holds it."""
+    empty: tuple[Path, ...] = ()
+    """Files without a byte that were passed over."""
 
 
 @dataclass(frozen=True)
@@ -103,19 +106,24 @@ class Stamp:
             )
 
 
-def find(source: str | os.PathLike[str], but: Sequence[Path] = (), part: PartOfFile = WHOLE) -> Files:
-    """Find the files that a path, a folder or a pattern such as "data/*.parquet" means, `but` those below folders."""
+def find(
+    source: str | os.PathLike[str], but: Sequence[Path] = (), part: PartOfFile = WHOLE, *, but_empty: bool = False
+) -> Files:
+    """Find the files that a path, a folder or a pattern such as "data/*.parquet" means, `but` those below folders.
+
+    `but_empty`: among others, files without a byte are passed over; else, as where there are no others, DataError.
+    """
     text = os.fspath(source)
     refuse_address(text)
     if not text or "\0" in text:
         raise UsageError(f"{quoted(text)} is no path: give a file, a folder or a pattern", code="path-not-valid")
     path = Path(text)
     if any(sign in text for sign in "*?[") and not os.path.lexists(path):
-        return replace(_matching(text, but), part=part)
+        return replace(_matching(text, but, but_empty), part=part)
     with named_problems(path):
         mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
-        return replace(_in_folder(path, but), part=part)
+        return replace(_in_folder(path, but, but_empty), part=part)
     _refuse_special(path, mode)
     return Files((path,), format_of(path), None, _short_name(path), part)
 
@@ -170,12 +178,12 @@ def format_of(path: Path) -> Format:
                 "it again, or rename it to .csv if it is text",
                 code=f"{slug}-unreadable",
             )
-    if name.endswith(_JSON_LINES):
+    if name.endswith((*_JSON_LINES, ".json", ".json.gz")):
         return Format.JSON_LINES
-    if name.endswith((*_DELIMITED, ".txt", ".txt.gz")):
+    if name.endswith((*_DELIMITED, ".txt", ".txt.gz", *_OFTEN_DELIMITED)):
         return Format.DELIMITED
     raise DataError(
-        f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON lines, Excel, SQLite, DuckDB and "
+        f"file {quoted(path)} is of no known format; Parquet, CSV, TSV, Arrow, JSON, Excel, SQLite, DuckDB and "
         "zip files with one of them are read, text also compressed with gzip: convert it, or rename it so that it "
         "ends in .csv, .tsv or .jsonl",
         code="format-unknown",
@@ -218,20 +226,20 @@ def _by_bytes(path: Path, start: bytes, name: str) -> Format | None:
         ) from problem
 
 
-def _matching(pattern: str, but: Sequence[Path]) -> Files:
+def _matching(pattern: str, but: Sequence[Path], but_empty: bool) -> Files:
     paths = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
     paths = [path for path in paths if not path.is_dir() and not _below(path, but)]
     if not paths:
         raise DataError(f"no file matches {quoted(pattern)}: check the pattern", code="file-missing")
     # The deepest folder without a sign; values may be in the names of the folders below it.
-    return _together(paths, pattern, Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] + "x").parent)
+    return _together(paths, pattern, Path(re.split(r"[*?\[]", pattern, maxsplit=1)[0] + "x").parent, but_empty)
 
 
 def _below(path: Path, folders: Sequence[Path]) -> bool:
     return any(Path(os.path.abspath(path)).is_relative_to(folder) for folder in folders)
 
 
-def _in_folder(folder: Path, but: Sequence[Path]) -> Files:
+def _in_folder(folder: Path, but: Sequence[Path], but_empty: bool) -> Files:
     paths: list[Path] = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(
@@ -245,15 +253,20 @@ def _in_folder(folder: Path, but: Sequence[Path]) -> Files:
             "(.jsonl) files are needed in it",
             code="folder-without-tables",
         )
-    return _together(paths, str(folder), folder)
+    return _together(paths, str(folder), folder, but_empty)
 
 
-def _together(paths: list[Path], given: str, folder: Path) -> Files:
+def _together(paths: list[Path], given: str, folder: Path, but_empty: bool) -> Files:
     """Return the files that were found below a folder, all regular and of one format."""
+    sizes = {}
     for path in paths:
         with named_problems(path):
-            _refuse_special(path, path.stat().st_mode)
-    formats = {format_of(path): path for path in paths}
+            status = path.stat()
+        _refuse_special(path, status.st_mode)
+        sizes[path] = status.st_size
+    empty = [path for path, size in sizes.items() if size == 0] if but_empty and any(sizes.values()) else []
+    full = [path for path in paths if path not in empty]
+    formats = {format_of(path): path for path in full}
     if len(formats) > 1:
         first, second = (quoted(path) for path in formats.values())
         raise DataError(
@@ -261,7 +274,7 @@ def _together(paths: list[Path], given: str, folder: Path) -> Files:
             "give a pattern such as 'data/*.parquet'",
             code="formats-mixed",
         )
-    return Files(tuple(paths), next(iter(formats)), folder, _short_name(folder.absolute()))
+    return Files(tuple(full), next(iter(formats)), folder, _short_name(folder.absolute()), empty=tuple(empty))
 
 
 def _refuse_special(path: Path, mode: int) -> None:

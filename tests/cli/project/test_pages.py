@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,7 @@ def test_a_page_that_cannot_be_written_is_left_whole_or_not_at_all(
     assert pages(root) == []
     monkeypatch.undo()
     assert turned(run, root, 14)["version"] is None, "the version is registered all the same"
+    assert pages(root) == ["000001.html"], "the next turn writes what that one could not"
 
 
 def test_killed_while_it_writes_a_page_a_turn_leaves_none_of_that_name(
@@ -107,7 +109,24 @@ def test_killed_while_it_writes_a_page_a_turn_leaves_none_of_that_name(
     assert not (root / "reports" / "000001.html").exists()
     add_days(root, 10, 30, slope=-1.5)
     assert turned(run, root, 33)["version"] == 2
-    assert "000002.html" in pages(root)
+    assert pages(root) == ["000001.html", "000002.html"]
+
+
+def test_the_page_that_a_killed_turn_lacks_is_written_as_it_would_have_been_but_for_seconds(
+    root: Path, run: Run
+) -> None:
+    turned(run, root, 13)
+    add_days(root, 10, 30, slope=-1.5)
+    turned(run, root, 33)
+    page = root / "reports" / "000002.html"
+    before = page.read_text(encoding="utf-8")
+    page.unlink()
+    turned(run, root, 33, "--dry-run")
+    assert not page.exists()
+    assert turned(run, root, 34)["decision"] == "keep"
+    seconds = r"<div><dt>it took</dt><dd>[0-9.]+ s</dd></div>\n?"
+    assert re.search(seconds, before)
+    assert page.read_text(encoding="utf-8") == re.sub(seconds, "", before)
 
 
 def test_a_turn_that_was_killed_before_its_record_has_its_page_from_the_next_one(root: Path, run: Run) -> None:

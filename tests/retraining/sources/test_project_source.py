@@ -37,6 +37,36 @@ def test_a_pattern_matches_the_files_that_came_since(tmp_path: Path) -> None:
     assert rows_of(root) == 420
 
 
+def test_a_file_without_a_byte_is_left_out_and_said(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    add_days(root, 0, 5)
+    for name in ("005.parquet", "006.parquet"):
+        (root / "data" / name).touch()
+    source = open_source(open_project(root))
+    assert list(source.names) == ["data/000.parquet"]
+    assert [str(note) for note in source.notes] == [
+        "'data/005.parquet' and 1 other file are empty and left out; rows that stand there later are new then."
+    ]
+    assert rows_of(root) == 300
+    (root / "data" / "000.parquet").unlink()
+    with pytest.raises(DataError) as refusal:  # nothing is left to be read
+        open_source(open_project(root))
+    assert refusal.value.code == "file-empty"
+
+
+def test_a_turn_goes_on_beside_an_empty_file_and_learns_its_rows_later(tmp_path: Path) -> None:
+    root = make_project(tmp_path)
+    add_days(root, 0, 10)
+    (root / "data" / "010.parquet").touch()
+    first = turn(root, day(13))
+    assert first.version == 1
+    assert first.notes[0].code == "files_empty"
+    add_days(root, 10, 20)
+    second = turn(root, day(23))
+    assert second.rows["new"] == 600
+    assert "files_empty" not in [note.code for note in second.notes]
+
+
 def test_a_file_that_comes_during_a_turn_belongs_to_the_next(tmp_path: Path) -> None:
     root = make_project(tmp_path)
     add_days(root, 0, 5)

@@ -48,6 +48,7 @@ def test_a_character_may_lie_across_blocks(write: Write) -> None:
         ("latin-1", TOWNS, "cp1252"),
         ("cp1252", TOWNS + "10 €,4\n", "cp1252"),
         ("latin-1", "Größe,x\n" + "Käse,1\nMüll,2\nÖl,3\n" * 100, "cp1252"),
+        ("latin-1", "Fläche m²,x\n" + "Käse,1\nMüll,2\nÖl,3\n" * 100, "cp1252"),
         ("cp1251", RUSSIAN, "cp1251"),
         ("cp932", "都市,x\n" + "東京,1\n大阪,2\n" * 30, "cp932"),
     ],

@@ -122,6 +122,11 @@ def test_a_column_without_a_name_gets_one(write: Write) -> None:
     assert remarks(table) == [("column_2", True, "unnamed_column", "--drop column_2")]
 
 
+def test_a_long_question_and_a_number_are_names(write: Write) -> None:
+    table = read(write("How do you like it?,1\n" + "very much,1\nnot at all,0\n" * 9))
+    assert [column.name for column in table.columns] == ["How do you like it?", "1"]
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -129,6 +134,7 @@ def test_a_column_without_a_name_gets_one(write: Write) -> None:
         "39, State-gov, 77516\n50, Self-emp, 83311\n38, State-gov, 215646\n54, State-gov, 5\n",
         "2020-01-31,7\n2020-02-01,8\n",
         "5.1,3.5,setosa\n4.9,3.0,setosa\n",
+        "It works very well,1\n" + "Broken after a week,0\nI like it a lot,1\n" * 9,
     ],
 )
 def test_a_header_that_is_data_is_refused(write: Write, text: str) -> None:
@@ -185,3 +191,24 @@ def test_names_of_rows_without_a_name_of_their_own_are_left_out(write: Write, de
 def test_one_value_more_in_each_row_is_no_name_where_it_may_be_a_decimal_or_repeats(write: Write, row: str) -> None:
     text = "\n".join(['"x","y"', *(row.format(k) for k in range(30)), ""])
     assert refusal(write(text)).code == "csv-ragged-row"
+
+
+def test_runs_of_blanks_delimit(write: Write) -> None:
+    rows = [f'{k}.0   {k % 3}  ? \t"ford {k % 2}"  ' for k in range(40)]
+    named = write("mpg  cyl hp\t name\n" + "\n".join(rows) + "\n")
+    assert values(named) == {
+        "mpg": [float(k) for k in range(40)],
+        "cyl": [float(k % 3) for k in range(40)],
+        "hp": [None] * 40,
+        "name": [f"ford {k % 2}" for k in range(40)],
+    }
+    bare = write("\n".join(rows))
+    assert refusal(bare).code == "header-is-data"
+    assert list(values(bare, header=False)["column_4"])[:2] == ["ford 0", "ford 1"]
+
+
+@pytest.mark.parametrize(
+    "text", ["a b,c d\n" + "1 2,3 4\n" * 9, "text\n" + "so it is\n" * 9, "when,x\n" + "2024-01-01 10:00,5\n" * 9]
+)
+def test_blanks_in_texts_do_not_delimit(write: Write, text: str) -> None:
+    assert len(read(write(text)).columns) == text.split("\n")[1].count(",") + 1

@@ -24,6 +24,11 @@ from batchlearn.tables.table import Kind, read
         (["(1,200.50)", "7.25"], [-1200.5, 7.25]),
         (["($5.00)", "$7.25"], [-5.0, 7.25]),
         (["5 kg", "7.5 kg"], [5.0, 7.5]),
+        (["159lbs", "183lbs"], [159.0, 183.0]),
+        (["1.37kg", "2kg"], [1.37, 2.0]),
+        (["8GB", "16GB"], [8.0, 16.0]),
+        (["$28.3M", "$0.5k", "$2bn", "$7"], [28.3e6, 500.0, 2e9, 7.0]),
+        (["-€105.5M", "(€565K)", "€0"], [-105.5e6, -565e3, 0.0]),
         (["+1.5", "2."], [1.5, 2.0]),
         ([" 12", "13 "], [12.0, 13.0]),
     ],
@@ -97,6 +102,10 @@ def test_a_semicolon_leaves_the_comma_to_decimals(write: Write) -> None:
 def test_every_value_needs_the_form(write: Write, odd: str) -> None:
     table = read(write(column_of([*["12.3%"] * 300, odd])))
     assert remarks(table) == [("x", False, "unreadable_texts", f"--null '{odd}'" if "$" in odd else "--null 12")]
+
+
+def test_magnitudes_without_a_currency_may_be_sizes(write: Write) -> None:
+    assert read(write(column_of(["19M", "201k", "5M"] * 20))).column("x").kind is Kind.CATEGORY
 
 
 def test_addresses_are_no_numbers(write: Write) -> None:

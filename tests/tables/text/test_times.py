@@ -38,6 +38,8 @@ DAY = datetime.datetime(2020, 12, 31)
         ("DEC-2020", "%b-%Y", datetime.datetime(2020, 12, 1)),
         ("Sept 2020", "%b %Y", datetime.datetime(2020, 9, 1)),
         ("2020/12/31T12:00:00", "%Y/%m/%dT%H:%M:%S", NOON),
+        ("20201231T000000", "%Y%m%dT%H%M%S", DAY),
+        ("20201231T120000Z", "%Y%m%dT%H%M%S%z", NOON),
     ],
 )
 def test_dates_as_people_write_them(write: Write, text: str, form: str | None, expected: datetime.datetime) -> None:
@@ -146,3 +148,11 @@ def test_an_unknown_field_of_a_form_is_refused(write: Write) -> None:
     with pytest.raises(UsageError) as caught:
         read(path, date_format="%d/%Q")
     assert caught.value.code == "date-format"
+
+
+@pytest.mark.parametrize("end", [" UTC", " GMT", "UTC", "Z"])
+def test_utc_may_be_spelled_out(write: Write, end: str) -> None:
+    table = read(write(column_of([f"2020-12-31 12:00:00{end}", f"2020-12-31 12:00:00.5{end}"] * 9)), time="x")
+    assert scanned(table)["x"][:2] == [NOON, NOON.replace(microsecond=500_000)]
+    assert table.readings["x"].zone == "UTC"
+    assert table.remarks == ()

@@ -49,6 +49,12 @@ def test_a_total_that_is_no_sum_is_noted(write: Write, name: str, label: str) ->
     assert rows[name][-1] is None
 
 
+def test_a_class_of_that_name_is_no_total(write: Write) -> None:
+    path = write("x,kind\n" + "1.5,ALL\n2.5,AML\n" * 40)
+    assert read(path, target="kind").remarks == ()
+    assert [each[2] for each in remarks(read(path))] == ["total_row"]
+
+
 def test_a_total_in_a_column_of_numbers_is_taken_out_by_the_same_flag(write: Write) -> None:
     path = write("id,x\n" + "".join(f"{k},{k + 0.5}\n" for k in range(1, 300)) + "Total,7.0\n")
     (change,) = (each[3] for each in remarks(read(path)) if each[2] == "total_row")

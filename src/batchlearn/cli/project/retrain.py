@@ -23,7 +23,7 @@ from batchlearn.report.document import Document
 from batchlearn.report.retraining.turn import headline, turn_page
 from batchlearn.retraining.project import REPORTS, Project, open_project
 from batchlearn.retraining.shell.records import CycleContext
-from batchlearn.retraining.shell.turn import CycleResult, run_turn, turn_without_source
+from batchlearn.retraining.shell.turn import CycleResult, last_on_record, run_turn, turn_without_source
 from batchlearn.retraining.sources.label_times import instant_of, latest_time, parse_instant
 from batchlearn.retraining.sources.project_source import open_source
 from batchlearn.tables.table.budget import budget_of
@@ -68,6 +68,9 @@ def retrain(
         except DataError as refusal:
             turn = turn_without_source(opened, refusal, moment(), who(cycle.by), dry_run)
         else:
+            before = None if dry_run else last_on_record(opened.store)
+            if before is not None:  # whoever wrote that record may have been killed before its page
+                write_turn_page(opened, *before)
             turn = watch(run_turn(context, dry_run=dry_run, anyway=anyway))
     report = None if turn.event is None else write_turn_page(opened, turn, who(cycle.by))
     record = {**turn.to_json(), "report": None if report is None else str(report)}

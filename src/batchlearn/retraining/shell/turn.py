@@ -32,7 +32,7 @@ from batchlearn.registry.ledger import (
     standing_alarm,
 )
 from batchlearn.registry.loading import rows_of
-from batchlearn.registry.promotions import Reason, champion, promote
+from batchlearn.registry.promotions import Reason, champion, promote, promotions
 from batchlearn.registry.pruning import finish_pruning
 from batchlearn.registry.records import Record
 from batchlearn.registry.version import Version, register
@@ -280,6 +280,20 @@ def finish(context: CycleContext, version: Version) -> CycleResult:
     written.versions.stands = champion(context.project.store)
     written.write(Promoted(newest.verdict))
     return written.turn
+
+
+def last_on_record(store: Store) -> tuple[CycleResult, str] | None:
+    """Return the last turn that the ledger says the end of, as far as it and its version do, and who asked for it."""
+    past, version = events(store), newest_version(store)
+    told = None if version is None else latest_cycle_of(past, version.number)
+    if version is None or told is None:
+        return None
+    turn = turn_of(version, newest_of(version, past).verdict).recorded(told)
+    said = told.content
+    notes = (*turn.notes, recorded(said["note"])) if said["note"] else turn.notes
+    live = any(one.version == version.number for one in promotions(store))
+    asked, rehearsed = said["review"], bool(said["rehearsed"])
+    return replace(turn, notes=notes, asked=asked, rehearsed=rehearsed, promoted=live), said["by"]
 
 
 def turn_without_source(project: Project, refusal: DataError, at: str, by: str, dry_run: bool) -> CycleResult:

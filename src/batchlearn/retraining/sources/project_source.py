@@ -67,11 +67,16 @@ class ProjectSource:
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """Say how many rows of a query have no label time yet."""
-        waiting = self.origin.get("without_a_mark", 0)
-        if not waiting:
-            return ()
-        return (Note(Code.ROWS_NOT_FETCHED, {"rows": waiting, "column": self.settings.labelled, "share": None}),)
+        """Say which files are empty, and how many rows of a query have no label time yet."""
+        notes, waiting = [], self.origin.get("without_a_mark", 0)
+        if isinstance(self.data, Files) and self.data.empty:
+            first, *others = self.data.empty
+            notes.append(Note(Code.FILES_EMPTY, {"file": path_below(first, self.root), "others": len(others)}))
+        if waiting:
+            notes.append(
+                Note(Code.ROWS_NOT_FETCHED, {"rows": waiting, "column": self.settings.labelled, "share": None})
+            )
+        return tuple(notes)
 
     def table(self, *conditions: Condition | None) -> Table:
         """Read with the roles of the settings; when a label was known or a row landed is no feature.
@@ -153,7 +158,7 @@ def open_source(project: Project, forgotten: Sequence[str] = (), rehash: bool = 
     else:
         # What the registry keeps are no rows of the source, whatever a pattern such as "**/*.parquet" matches.
         own = [project.root / name for name in (VERSIONS, PROMOTIONS, EVENTS, SNAPSHOTS, REPORTS)]
-        found = find(inside(project.root, settings.files), but=own)
+        found = find(inside(project.root, settings.files), but=own, but_empty=True)
         said, names = {}, tuple(path_below(path, project.root) for path in found.paths)
     # Pinned: a file that appears while a turn is under way belongs to the next one.
     stamps = tuple(Stamp.of(path) for path in found.paths)

@@ -1,4 +1,4 @@
-"""JSON lines: one object a row, whose keys are the columns."""
+"""JSON: one object a row, whose keys are the columns, on lines of their own or in one array."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def json_lines(path: Path) -> pa.Table:
     stamp.check()
     if not data.strip():
         raise DataError(f"file {quoted(path)} is empty; a table needs rows", code="file-empty")
+    if data.lstrip().startswith(b"["):
+        data = _lines_of_array(data, path)
     try:
         table = _typed(data)
     except pa.ArrowException:
@@ -36,6 +38,17 @@ def json_lines(path: Path) -> pa.Table:
     if table is None or _may_be_rounded(table):
         table = _as_texts(data, path)
     return table
+
+
+def _lines_of_array(data: bytes, path: Path) -> bytes:
+    """Write each object of an array on a line of its own."""
+    try:
+        rows = json.loads(data, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as problem:
+        raise DataError(
+            f"file {quoted(path)} begins with [ and is no JSON array ({problem}): correct it", code="json-unreadable"
+        ) from problem
+    return b"\n".join(json.dumps(row).encode() for row in rows)
 
 
 def _typed(data: bytes) -> pa.Table:

@@ -6,7 +6,7 @@ import io
 import re
 from collections import Counter
 
-from batchlearn.tables.text.layout import UNIT_SEPARATOR, TextLayout
+from batchlearn.tables.text.layout import UNIT_SEPARATOR, TextLayout, tabbed
 
 _LONGEST_LINE = 8 << 20
 _TAIL = 4096
@@ -34,6 +34,7 @@ class Body(io.RawIOBase):
         self._header = layout.header.encode()
         self._repeated = re.compile(rb"(?:(?<=\n)|\A)" + header + rb"[ \t]*\r?(?:\n|\Z)")
         self._fused = (f"{layout.delimiter} ".encode(), f"{UNIT_SEPARATOR} ".encode()) if layout.spaced else None
+        self._blanks = layout.blanks
         before = b""
         # At once so many bytes that they tell the encoding.
         while len(before) < layout.start and (chunk := characters.read(max(layout.start, _TAIL))):
@@ -80,6 +81,8 @@ class Body(io.RawIOBase):
             # Outside of quotes, which are closed where an even number of them came before.
             blank = sum(len(_BLANK.findall(part)) for part in found.split(b'"')[::2])
             self.passed_over["blank line"] += blank
+        if self._blanks:
+            lines = tabbed(lines)
         if self._fused is not None:
             lines = lines.replace(*self._fused)
         if lines:

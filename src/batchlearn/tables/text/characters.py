@@ -28,6 +28,7 @@ _ENCODINGS = (
 _OF_ONE_ALPHABET = ("cp1251", "koi8_r", "cp1253", "cp1255", "cp1256")
 _OF_OUR_LETTERS = ("cp1252", "iso8859_15", "cp1250", "iso8859_2", "cp1254", "cp1257")
 _LETTERS, _OUR_LETTER = re.compile(r"[^\W\d_]+"), re.compile("[A-Za-z]")
+_UNIT_SIGNS = "²³µ°"
 _SMALL = 1 << 20
 """Below it no ratio is judged: a few short rows, many times, are no attack."""
 _OPENING = re.compile(r'(?:^|(?<=[,;\t|]))"')
@@ -145,9 +146,11 @@ class CheckedCharacters(io.RawIOBase):
             if 2 * sum(bool(_OUR_LETTER.search(word)) for word in words) > len(words):
                 best = from_bytes(near, cp_isolation=list(_OF_OUR_LETTERS)).best()
         guess = "cp1252" if best is None else best.encoding
-        # Where both mean the same it is the one in most use.
-        if guess != "cp1252" and best is not None and near.decode("cp1252", errors="replace") == str(best):
-            guess = "cp1252"
+        # Where both mean the same, but for signs of units, it is the one in most use.
+        if guess != "cp1252" and best is not None:
+            western = near.decode("cp1252", errors="replace")
+            if all(ours in _UNIT_SIGNS for ours, theirs in zip(western, str(best), strict=False) if ours != theirs):
+                guess = "cp1252"
         found = problem.object[problem.start : problem.end].hex()
         return self._error(
             f"is not {self._encoding.upper()} in line {line:,} (bytes {found}); it seems to be {guess}: read it with "

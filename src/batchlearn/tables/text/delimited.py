@@ -11,6 +11,7 @@ import pyarrow as pa
 from batchlearn.errors import DataError, quoted
 from batchlearn.formatting.flags import flag
 from batchlearn.formatting.notes import Code, Note
+from batchlearn.tables.columns import Kind
 from batchlearn.tables.files import Files
 from batchlearn.tables.readings import ColumnReading, ColumnRemark
 from batchlearn.tables.sources.folders import FolderColumns
@@ -193,7 +194,9 @@ class DelimitedSource:
                         file.total_first = True
                     for name, survey in (surveys or {}).items():
                         survey.take_out(texts.get(name))
-                elif label is not None and (text := texts[label]):
+                elif label is None or (self._roles.get(label) == "target" and readings[label].kind is Kind.CATEGORY):
+                    continue  # a class may be called "ALL"
+                elif text := texts[label]:
                     said = Note(Code.TOTAL_ROW, {"column": label, "text": text, "place": place})
                     change = flag("--where", condition_without(label, text, readings[label]))
                     whole = self._folders.added(row, self.schema.names, number)

@@ -27,6 +27,8 @@ _DATE = re.compile(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T].*)?$")
 _CLOCK = re.compile(r"^\d{1,2}[:.]\d\d([:.]\d\d)?( ?[AaPp]\.?[Mm]\.?)?$")
 _PLAIN = re.compile(PLAIN)
 _WRITTEN = re.compile(WRITTEN)
+_BLANKS, _QUOTED_OR_BLANKS = re.compile(rb"[ \t]+"), re.compile(rb'"[^"\n]*"|[ \t]+')
+_BLANKS_AT_ENDS = re.compile(rb"(?m)^[ \t]+|[ \t]+(?=\r?$)")
 _MOST_ROWS_OF_WORDS = 3
 _ENOUGH_ROWS = 10
 """Fewer rows do not tell what a column holds."""
@@ -56,6 +58,8 @@ class TextLayout:
     """Whether lines above the header begin with #, so that such lines further down are no rows."""
     spaced: bool = False
     """Whether a delimiter before a space is part of a text: only so has each row a value for each name."""
+    blanks: bool = False
+    """Whether runs of spaces and tabs delimit the values, as in files of programs in Fortran; each is one tab here."""
 
 
 class _TextLine(NamedTuple):
@@ -76,13 +80,17 @@ def layout_of(text: str, place: str, *, header: bool = True) -> TextLayout:
         passed["separator line"] += 1
         first += 1
     delimiter = _delimiter(lines[first:], (separator.group(1),) if separator else DELIMITERS)
-    records, spaced = _records(lines[first:], delimiter), False
+    blanks = _by_blanks(lines[first : first + _RECORDS], delimiter)
+    if blanks:
+        delimiter = "\t"
+    rest = [tabbed(line.encode()).decode() for line in lines[first:]] if blanks else lines[first:]
+    records, spaced = _records(rest, delimiter), False
     width = _width(records)
     chosen = _header_place(records, width) if header else next(i for i, each in enumerate(records) if each.values)
     if header and chosen and _follows_names(records, chosen):
         # Names for fewer values than the rows have: perhaps their texts hold the delimiter, with a space after it.
         short = records[chosen - 1].values
-        fused = _records(_fused(lines[first:], delimiter), delimiter)
+        fused = _records(_fused(rest, delimiter), delimiter)
         chosen -= 1
         if {len(each.values) for each in fused if each.values} == {len(short)}:
             records, spaced, width = fused, True, len(short)
@@ -115,7 +123,7 @@ def layout_of(text: str, place: str, *, header: bool = True) -> TextLayout:
     repeatable = line if len(names) > 1 and "\n" not in line and "\r" not in line else ""
     found = {reason: count for reason, count in passed.items() if count}
     comments = any(line.startswith("#") for line in lines[first : first + before])
-    return TextLayout(delimiter, names, repeatable, start, found, notes, index, comments, spaced)
+    return TextLayout(delimiter, names, repeatable, start, found, notes, index, comments, spaced, blanks)
 
 
 def _records(lines: Sequence[str], delimiter: str) -> list[_TextLine]:
@@ -150,6 +158,29 @@ def _delimiter(lines: Sequence[str], options: Sequence[str]) -> str:
         return width > 1, first, same / max(len(records), 1), width
 
     return max(options, key=score)
+
+
+def _by_blanks(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether runs of blanks give each line the same number of values, more than a delimiter does, and half numbers."""
+    otherwise = _width(_records(lines, delimiter))
+    if delimiter != "\t" and otherwise > 1:
+        return False
+    records = [each.values for each in _records([tabbed(line.encode()).decode() for line in lines], "\t")]
+    records = [values for values in records if values]
+    width = len(records[0]) if records else 0
+    if {len(values) for values in records} != {width} or width <= otherwise:
+        return False
+    columns = list(zip(*(records[1:] or records), strict=True))
+    numbers = sum(all(_PLAIN.match(value) or value.lower() in MISSING_WORDS for value in column) for column in columns)
+    return 2 * numbers >= width
+
+
+def tabbed(lines: bytes) -> bytes:
+    """Write each run of spaces and tabs within a line, outside of quotes, as one tab, and none at its ends."""
+    lines = _BLANKS_AT_ENDS.sub(b"", lines)
+    if b'"' in lines:
+        return _QUOTED_OR_BLANKS.sub(lambda found: found[0] if found[0].startswith(b'"') else b"\t", lines)
+    return _BLANKS.sub(b"\t", lines)
 
 
 def _fused(lines: Sequence[str], delimiter: str) -> list[str]:
@@ -202,6 +233,18 @@ def _is_data(values: Sequence[str], records: Sequence[_TextLine]) -> bool:
     again = [count > 1 and count >= 0.02 * len(rows) for count in repeats]
     # A name beside other names may be all that its column holds: lines of weather stations end in "eor".
     if any(again) and (all(again) or len(words) < sum(bool(value.strip()) for value in values)):
+        return True
+    # A sentence above sentences, beside a number that many rows repeat, is a text and its label.
+    wordy = [
+        word.count(" ") > 1 and 2 * sum(row[place].count(" ") > 1 for row in rows) > len(rows) for place, word in words
+    ]
+    number = next((place for place, value in enumerate(values) if _PLAIN.match(value.strip())), None)
+    if (
+        wordy
+        and all(wordy)
+        and number is not None
+        and 5 * sum(row[number] == values[number] for row in rows) > len(rows)
+    ):
         return True
     numbers = [float(value) for value in values if _PLAIN.match(value.strip())]
     steps = [after - before for before, after in pairwise(numbers)]

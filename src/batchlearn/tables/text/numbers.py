@@ -21,12 +21,17 @@ _CURRENCIES = (
 )
 _SIGNS = "$€£¥₹₽₩₺₪฿₫₴"
 _PREFIX = f"(?:US|A|C|R)?[{_SIGNS}]|Rs\\.?|{_CURRENCIES.replace(' ', '|')}"
-# Besides signs and currencies: a unit in letters after a space, the same in every value.
-_SUFFIX = rf"[%‰°{_SIGNS}]|°[CF]|{_CURRENCIES.replace(' ', '|')}|(?:kr|zł|Kč|Ft|lei)\.?| [A-Za-zµ²³/]{{1,12}}"
+# Besides signs, currencies and these units: one in letters after a space, the same in every value.
+_UNITS = "lbs?|[kmµ]g|[kcm]m|ml|cc|b?hp|kWh?|mph|[KMGT]i?B|[MG]Hz|mAh|mins?|hrs?|yrs?|pcs"
+_SUFFIX = rf"[%‰°{_SIGNS}]|°[CF]|{_UNITS}|{_CURRENCIES.replace(' ', '|')}|(?:kr|zł|Kč|Ft|lei)\.?| [A-Za-zµ²³/]{{1,12}}"
 WRITTEN = (
     rf"^(?P<sign>[+-]?)[{_SPACES}]?(?P<prefix>{_PREFIX})?[{_SPACES}]?(?P<minus>-?)"
     rf"(?P<core>[.,]?\d[\d.,{_QUOTES}{_SPACES}]*?)(?P<exponent>[eE][+-]?\d+)?(?P<suffix>[{_SPACES}]?(?:{_SUFFIX}))?$"
 )
+
+_MAGNITUDES = {"K": 3, "Mn?": 6, "Bn?": 9}
+_MAGNITUDE = rf"^((?i:[+-]?(?:{_PREFIX})[{_SPACES}]?-?\d[\d.,]*))[{_SPACES}]?(?i:{{}})$"
+"""Thousands, millions and billions of a currency: without one, 5M may be a size."""
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,14 @@ def style_of(
     return NumberStyle(sign, next((group for shape, group in groups.items() if shape in shapes), ""), affixes)
 
 
-def with_hyphens(texts: pa.Array) -> pa.Array:
-    """Write minus signs of print, U+2212, and amounts in brackets, as accountants do, with a hyphen."""
+def rewritten(texts: pa.Array) -> pa.Array:
+    """Write minus signs of print (U+2212) and amounts in brackets (of accountants) with a hyphen, $1.5M as $1.5e6."""
     texts = pc.replace_substring(texts, "\u2212", "-")
-    return pc.replace_substring_regex(texts, r"^\(([^()+-]*\d[^()]*)\)$", r"-\1")
+    texts = pc.replace_substring_regex(texts, r"^\(([^()+-]*\d[^()]*)\)$", r"-\1")
+    if pc.any(pc.match_substring_regex(texts, _MAGNITUDE.format("[KMB]n?"))).as_py():
+        for letter, exponent in _MAGNITUDES.items():
+            texts = pc.replace_substring_regex(texts, _MAGNITUDE.format(letter), rf"\1e{exponent}")
+    return texts
 
 
 @cache
@@ -103,7 +112,7 @@ def _pattern(style: NumberStyle) -> str:
 
 def numbers(texts: pa.Array, style: NumberStyle) -> pa.Array:
     """Return float64 of texts without outer spaces: null where one is not written in the style, affixes included."""
-    texts = with_hyphens(texts)
+    texts = rewritten(texts)
     for affix in style.affixes:
         literal = re.escape(affix)
         given = pc.match_substring(texts, affix)

@@ -17,7 +17,7 @@ from batchlearn.errors import DataError, quoted
 from batchlearn.tables.files import Stamp
 from batchlearn.tables.text.body import Body
 from batchlearn.tables.text.characters import CheckedCharacters
-from batchlearn.tables.text.layout import UNIT_SEPARATOR, WORDS_BELOW, layout_of
+from batchlearn.tables.text.layout import UNIT_SEPARATOR, WORDS_BELOW, layout_of, tabbed
 from batchlearn.tables.text.numbers import PLAIN
 
 _BLOCK_BYTES = 4 << 20
@@ -71,6 +71,8 @@ class TextFile:
         with CheckedCharacters(self.path, self._encoding) as characters:
             while chunk := characters.read(_BLOCK_BYTES):
                 tail = (tail + chunk)[-_END_BYTES:]
+        if self.layout.blanks:
+            tail = tabbed(tail)
         # The first line of it may be cut off; quotes that were opened before it make nonsense of a line, not of a row.
         for line in reversed(tail.decode(errors="replace").splitlines()):
             values = next(csv.reader([line], delimiter=self.layout.delimiter), [])

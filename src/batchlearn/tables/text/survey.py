@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from batchlearn.tables.columns import EXACT_INTEGER
 from batchlearn.tables.readings import all_finite
-from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN, with_hyphens
+from batchlearn.tables.text.numbers import PLAIN, SHAPES, WRITTEN, rewritten
 from batchlearn.tables.text.times import CLOCK_FORMS, FORMS, ISO, MONTH, OFFSET, ZONED, moments, pattern, seconds_of_day
 
 MISSING_WORDS = frozenset(
@@ -31,7 +31,7 @@ _FEW = 50
 _ENOUGH = 1000
 _CODE = r"^[A-Za-z]{1,4}[-_]?\d{2,}$"
 _MIXED = r"^[A-Za-z0-9_.-]*(?:[A-Za-z][-_.]?\d|\d[-_.]?[A-Za-z])[A-Za-z0-9_.-]*$"
-_DATED = re.compile(r"\d[-/.: ,]|[A-Za-z]{3,9}\.?[- ]\d")
+_DATED = re.compile(r"\d[-/.: ,]|\dT\d|[A-Za-z]{3,9}\.?[- ]\d")
 _LIKE_DATE = (
     r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{1,2}[-/]\d{1,2}[-/]\d\d"
     rf"|\d{{1,4}}[-/., ]+{MONTH}[-/., ]+\d{{2,4}}|{MONTH}[-/., ]+\d{{1,4}}(?:,? \d{{4}})?"
@@ -266,7 +266,7 @@ class ColumnSurvey:
     def _add_written(self, texts: pa.Array, rows: _Counts) -> _Flags:
         """Count numbers with separators, currencies or units; return which texts are."""
         others = np.asarray(pc.invert(pc.match_substring_regex(texts, PLAIN)))
-        bare = with_hyphens(texts)
+        bare = rewritten(texts)
         some = np.asarray(pc.match_substring_regex(bare, WRITTEN)) & others
         found = np.zeros(len(texts), bool)
         if not some.any():
@@ -291,9 +291,9 @@ class ColumnSurvey:
                 before, after = pair.split("\0")
                 self._note((shape, before, after), int(counts[code]), _first(taken.filter(where), codes == code))
         self.integers = self.integers and not found.any()
-        rewritten = found & np.asarray(pc.not_equal(bare, texts))
-        if self.negative is None and rewritten.any():
-            self.negative = _first(texts, rewritten)[0]
+        changed = found & np.asarray(pc.not_equal(bare, texts))
+        if self.negative is None and changed.any():
+            self.negative = _first(texts, changed)[0]
         return found
 
     def _note(self, key: tuple[str, str, str], rows: int, texts: list[str]) -> None:
@@ -336,7 +336,9 @@ class ColumnSurvey:
     def _add_offsets(self, texts: pa.Array) -> None:
         """Note the distances from UTC that texts end in."""
         ends = pc.struct_field(pc.extract_regex(texts, OFFSET), "offset").drop_null().unique().to_pylist()
-        self.offsets.update("UTC" if end.strip("+-0:") in ("", "Z") else f"{end[:3]}:{end[-2:]}" for end in ends)
+        self.offsets.update(
+            "UTC" if end.strip("+-0:") in ("", "Z", "UTC", "GMT") else f"{end[:3]}:{end[-2:]}" for end in ends
+        )
 
 
 def _is_time(texts: pa.Array, form: str) -> _Flags:

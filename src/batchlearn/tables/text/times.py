@@ -20,11 +20,11 @@ ISO = "ISO 8601"
 """Stands for %Y-%m-%d with any time after it, to the fraction of a second, and a zone or none."""
 _ISO_PATTERN = (
     r"(?P<Y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)"
-    r"(?:[ T](?P<H>\d\d):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,](?P<f>\d{1,9}))?)?)? ?(?P<z>Z|[+-]\d\d:?\d\d)?"
+    r"(?:[ T](?P<H>\d\d):(?P<M>\d\d)(?::(?P<S>\d\d)(?:[.,](?P<f>\d{1,9}))?)?)? ?(?P<z>Z|UTC|GMT|[+-]\d\d:?\d\d)?"
 )
-ZONED = r":\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|[+-]\d\d:?\d\d)$"
+ZONED = r":\d\d(?::\d\d(?:[.,]\d+)?)? ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d)$"
 """What ends an ISO time that says its zone."""
-OFFSET = r"(?P<offset>Z|[+-]\d\d(?::?\d\d)?)$"
+OFFSET = r"(?P<offset>Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)$"
 
 # Dots are written with the day first wherever dates have dots; of the others both orders are in use.
 _DATES = (
@@ -37,7 +37,9 @@ _CLOCKS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M", "%H.%M.%S", "%I:%M %p", 
 # Not %b %y: Mar 21 is a day of March, while Mar-21 is how spreadsheets show a month.
 _MONTHS_OF_YEARS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%b-%Y", "%b-%y")
 _AFTER_DATES = ("", *(f"{between}{clock}" for between in (" ", ", ") for clock in _CLOCKS), "T%H:%M:%S")
-FORMS = (ISO, *(f"{date}{after}" for date in _DATES for after in _AFTER_DATES), *_MONTHS_OF_YEARS)
+_BASIC = ("%Y%m%dT%H%M%S", "%Y%m%dT%H%M", "%Y%m%dT%H%M%S%z")
+"""ISO 8601 without hyphens and colons."""
+FORMS = (ISO, *(f"{date}{after}" for date in _DATES for after in _AFTER_DATES), *_BASIC, *_MONTHS_OF_YEARS)
 CLOCK_FORMS = ("%H:%M", "%H:%M:%S", "%H:%M:%S.%f", "%H.%M.%S", "%I:%M %p", "%I:%M:%S %p")
 """Times of day: numbers, in seconds since midnight."""
 
