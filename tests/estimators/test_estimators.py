@@ -319,7 +319,6 @@ def test_settings_are_checked(model: Estimator, settings: dict[str, Any], code: 
     [
         (lambda n: -np.ones(n), "weight-not-usable"),
         (lambda n: np.full(n, np.nan), "weight-not-usable"),
-        (lambda n: np.full(n, 1e308), "weight-not-usable"),
         (lambda n: np.zeros(n), "weight-total-zero"),
         (lambda n: np.ones(n + 1), "weight-shape"),
     ],
@@ -351,7 +350,6 @@ def test_labels_are_checked() -> None:
         unusable: Any = LinearRegressor(loss="tweedie").set_params(power=power)
         assert code_of(partial(unusable.fit, x, y)) == "power-range"
     assert code_of(lambda: LinearRegressor().fit(x * 1e300, y)) == "value-too-large"
-    assert code_of(lambda: LinearRegressor().fit(x, y + 1e200)) == "value-too-large"
 
 
 def test_separable_classes_without_a_penalty_have_no_optimum() -> None:

@@ -191,3 +191,15 @@ def test_a_label_that_is_none_is_refused(loss: str, code: str, fit: str) -> None
     with pytest.raises(DataError) as refused:
         getattr(LinearRegressor(loss=loss), fit)(np.arange(20.0)[:, None], y)
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_sums_that_overflow_are_refused(fit: str) -> None:
+    """Squares of labels, and weights: an error of the floats came of them, and numbers that are none."""
+    x, y = np.arange(20.0)[:, None], np.arange(20.0)
+    with pytest.raises(DataError, match="squares overflow") as refused:
+        getattr(LinearRegressor(), fit)(x, y + 1e200)
+    assert refused.value.code == "value-too-large"
+    with pytest.raises(DataError, match="largest float") as refused:
+        getattr(LinearRegressor(), fit)(x, y, sample_weight=np.full(20, 1e308))
+    assert refused.value.code == "weight-not-usable"
