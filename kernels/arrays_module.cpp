@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -177,6 +178,29 @@ int array_memory_error(nb::object memory) {
     return arrays(handler->allocator.of)->failed;
 }
 
+// What is said, and exited with, where a page of a mapped file cannot be read: no exception can come of that.
+char last_words[2048];
+int last_code;
+struct sigaction bus_error_before;
+
+void say_and_end(int number) {
+    if (write(STDERR_FILENO, last_words, std::strlen(last_words)) < 0) {}  // nobody can be told
+    if (bus_error_before.sa_handler == SIG_DFL) _exit(last_code);
+    sigaction(number, &bus_error_before, nullptr);  // who listened before is next: the page is asked for again
+}
+
+void end_at_bus_error(const std::string& words, int code) {
+    std::strncpy(last_words, words.c_str(), sizeof last_words - 1);
+    last_code = code;
+    struct sigaction ours = {}, now;
+    ours.sa_handler = say_and_end;
+    ours.sa_flags = SA_ONSTACK;
+    sigaction(SIGBUS, nullptr, &now);
+    if (now.sa_handler == say_and_end) return;
+    bus_error_before = now;
+    sigaction(SIGBUS, &ours, nullptr);
+}
+
 }  // namespace
 
 void bind_arrays(nb::module_& module) {
@@ -184,5 +208,7 @@ void bind_arrays(nb::module_& module) {
                "Return a memory for NumPy's arrays: those of so many bytes go to files once they fill a room.");
     module.def("use_array_memory", use_array_memory,
                "Have new arrays of this context lie in a memory; return the one before.");
+    module.def("end_at_bus_error", end_at_bus_error,
+               "Have this process say words and exit with a code where a page of a mapped file cannot be read.");
     module.def("array_memory_error", array_memory_error, "Return the number of the last error of a file; 0 for none.");
 }

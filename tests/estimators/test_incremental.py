@@ -104,6 +104,22 @@ def test_it_goes_on_from_a_certified_fit(kind: str) -> None:
     assert "one by one" in str(half.certificate_)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_first_row_that_leads_far_off_is_forgotten(compiled: bool) -> None:
+    """Of two first rows, alike but for their labels, came predictors of 100: steps ended on the way down from there.
+
+    A curvature of e^74 then held the point for good: coefficients were 75 off after 2,000 rows.
+    """
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2000, 3))
+    truth = np.array([0.5, 0.3, -0.2])
+    rng.gamma(2.0, 0.5, 2000)
+    y = rng.poisson(np.exp(X @ truth)).astype(np.float64)
+    with nullcontext() if compiled else native.numpy_serves():
+        model = LinearRegressor(loss="poisson", alpha=0.0).partial_fit(X, y)
+    assert np.abs(model.coef_ - truth).max() < 0.1
+
+
 def test_units_of_columns_do_not_matter_without_a_penalty() -> None:
     x, y = drawn("classes", 300)
     plain = learn(LinearClassifier(alpha=0.0), "classes", x, y, [])
@@ -163,3 +179,27 @@ def test_every_batch_size_has_the_same_objective(kind: str, batch_size: Any) -> 
 def test_a_batch_size_that_is_none_is_refused() -> None:
     with pytest.raises(UsageError, match="The batch size is 'some'"):
         LinearClassifier(batch_size="some").fit(*drawn("classes", 50))
+
+
+@pytest.mark.parametrize(
+    ("loss", "code"), [("squared", "label-not-finite"), ("huber", "label-not-finite"), ("poisson", "label-negative")]
+)
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_a_label_that_is_none_is_refused(loss: str, code: str, fit: str) -> None:
+    """scikit-learn makes numbers of objects after it looked for those that are missing."""
+    y = np.array([None, *range(19)], dtype=object)
+    with pytest.raises(DataError) as refused:
+        getattr(LinearRegressor(loss=loss), fit)(np.arange(20.0)[:, None], y)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_sums_that_overflow_are_refused(fit: str) -> None:
+    """Squares of labels, and weights: an error of the floats came of them, and numbers that are none."""
+    x, y = np.arange(20.0)[:, None], np.arange(20.0)
+    with pytest.raises(DataError, match="squares overflow") as refused:
+        getattr(LinearRegressor(), fit)(x, y + 1e200)
+    assert refused.value.code == "value-too-large"
+    with pytest.raises(DataError, match="largest float") as refused:
+        getattr(LinearRegressor(), fit)(x, y, sample_weight=np.full(20, 1e308))
+    assert refused.value.code == "weight-not-usable"

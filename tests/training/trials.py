@@ -318,7 +318,7 @@ def returned(trial: Trial, parameters: Floats) -> Floats:
 def check(trial: Trial, certificate: Certificate, parameters: Floats, oracle: Oracle, optimum: list[Any]) -> Verdict:
     """Compare every number of a certificate with the truth."""
     w = exact(parameters)
-    gap = oracle.value(w) - oracle.value(optimum)
+    gap = oracle.gap(w, optimum)
     units = trial.units
     change = [a - b for a, b in zip(w, optimum, strict=True)]
     moved = [abs(c) / mp.mpf(float(s)) for c, s in zip(change, units.scale, strict=True)]

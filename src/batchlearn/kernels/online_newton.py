@@ -13,7 +13,8 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import LabelledRows, RowLoss, RowMajor
 
 BLOCK = 32
-_PROXIMAL_STEPS = 30
+# A step is no longer than one over the constant, and a first row may send a predictor to where exp ends.
+_PROXIMAL_STEPS = 1000
 
 
 def follow_rows(
@@ -78,8 +79,9 @@ def _proximal(loss: RowLoss, eta: Floats, label: Floats, weight: float, reach: f
         residual = float(point[0] - eta[0]) + reach * slope
         change = -residual / (1.0 + reach * curvature)
         size = constant * abs(change)
-        if size > 1.0:
-            change /= size
+        # Where slope and curvature overflow neither is a number, but the side is known.
+        if constant > 0.0 and not size <= 1.0:
+            change = (-1.0 if residual > 0.0 else 1.0) / constant
         point = point + change
         if size < 0.05:
             break

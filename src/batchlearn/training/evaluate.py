@@ -210,7 +210,8 @@ def leave_one_out(target: Target, optimum: Optimum, rows: int) -> LeaveOneOut | 
     # Objectives hold half the squared error and half the deviance.
     unit = 1.0 if target.task is Task.CLASSES or target.loss == "huber" else 2.0
     mean, square = found[0] * unit, found[1] * unit**2
-    half = 1.96 * float(np.sqrt(max(square - mean**2, 0.0) / max(rows, 1)))
+    # A product, for a power raises where it overflows: labels of 1e80 have losses whose squares are no numbers.
+    half = 1.96 * float(np.sqrt(max(square - mean * mean, 0.0) / max(rows, 1)))
     metric = first_score(target_metrics(target)).name
     return LeaveOneOut(metric, Estimate(mean, mean - half, mean + half), rows)
 

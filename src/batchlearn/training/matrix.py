@@ -362,6 +362,12 @@ def row_weights(sample_weight: Any, rows: int) -> Floats | None:
             "sample_weight mean nothing here: leave such a row out, or correct its weight.",
             code="weight-not-usable",
         )
+    if not math.isfinite(float(weight.max()) * rows):
+        raise DataError(
+            f"A sample weight is {weight.max():.1e}: the sum of the weights may be beyond the largest float. Divide "
+            "all of them by one number.",
+            code="weight-not-usable",
+        )
     if not weight.any():
         raise DataError(
             "The sample weights are all zero; at least one row needs a weight above 0. Check where they were made.",

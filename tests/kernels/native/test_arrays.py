@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -137,6 +140,26 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         np.ones(ROWS)
     assert refused.value.code == "cache-not-writable"
     assert "BATCHLEARN_CACHE" in str(refused.value)
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_disk_that_cannot_give_rows_back_ends_the_process_with_the_reason(listens: bool, tmp_path: Path) -> None:
+    """A page that is not there any more is the same signal; who listened for it before still hears of it."""
+    code = f"""
+import faulthandler, os, pathlib
+import pyarrow as pa
+from batchlearn.tables.table.budget import MemoryBudget
+from batchlearn.tables.table.segments import Segments, within
+{"faulthandler.enable()" if listens else ""}
+with within(MemoryBudget(0, pathlib.Path({str(tmp_path)!r}))) as _:
+    segments = Segments(MemoryBudget(0, pathlib.Path({str(tmp_path)!r})))
+    kept = segments.get(segments.add([pa.array(range(10_000))]))
+    os.ftruncate(segments._file, 0)
+    print(kept[0][9_000])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.stderr.startswith(f"error: rows that were put into '{tmp_path}' cannot be read again")
+    assert (ended.returncode, "Bus error" in ended.stderr) == ((-signal.SIGBUS, True) if listens else (5, False))
 
 
 def test_where_no_memory_is_left_it_is_no_matter_of_the_disk(tmp_path: Path) -> None:

@@ -127,12 +127,16 @@ def judge_estimator(number: int, seed: int) -> list[Verdict]:
     units = np.append(np.ones(int(intercept)), np.exp2(np.rint(np.log2(largest))))
     design = [exact(np.append(np.ones(int(intercept)), row) / units) for row in plain]
     strengths = [mp.mpf(0)] * intercept + [mp.mpf(alpha) / one**2 for one in exact(units[int(intercept) :])]
+    if alpha == 0.0:
+        # Of a column that tells no two rows apart the coefficient is 0, and anything holds it there.
+        alike = (plain == plain[0]).all(axis=0) & (intercept | (plain[0] == 0.0))
+        strengths[int(intercept) :] = [mp.mpf(int(each)) for each in alike]
     weights = exact(np.ones(n) if weight is None else weight)
     oracle = Oracle(loss, design, exact(label), weights, [mp.mpf(0)] * n, strengths, power)
     start = np.concatenate([np.ravel(model.intercept_)[: int(intercept)], np.ravel(model.coef_)])
     at = [a * unit for a, unit in zip(exact(start), exact(units), strict=True)]
     optimum = oracle.optimum(start * units)
-    gap = oracle.value(at) - oracle.value(optimum)
+    gap = oracle.gap(at, optimum)
     moved = max(abs(a - b) / unit for a, b, unit in zip(at, optimum, exact(units), strict=True))
     off = max(chain.from_iterable(_off(oracle, model, X, optimum)))
     verdicts = []

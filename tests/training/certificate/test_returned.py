@@ -36,6 +36,13 @@ def test_no_returned_number_is_further_from_the_optimum_than_stated(verdicts: li
     assert {verdict.family for verdict in verdicts} == {*KINDS, *TABLES}
 
 
+@pytest.mark.parametrize("number", [1456, 1645])
+def test_the_oracle_is_sharper_than_what_it_judges(number: int) -> None:
+    """A gap of 1e-69 of a loss of 0.5, and a column that never varies and has no penalty: it failed at both."""
+    verdicts = judge_returned(number, seed=11)
+    assert [(verdict.certified, verdict.violations) for verdict in verdicts] == [(True, ()), (True, ())]
+
+
 @pytest.mark.parametrize("kind", [*KINDS, *TABLES])
 def test_few_are_refused(verdicts: list[Verdict], kind: str) -> None:
     """Before: every sparse column with a mean of 1e5 or more, and classes with a row of 1e8."""

@@ -18,7 +18,7 @@ from batchlearn.kernels.design import Floats
 from batchlearn.models.links import logistic
 from batchlearn.objectives.losses.huber import HuberLoss
 from batchlearn.objectives.losses.log_link import GammaLoss, PoissonLoss, TweedieLoss
-from batchlearn.objectives.losses.one_output import OneOutput
+from batchlearn.objectives.losses.one_output import OneOutput, check_squares
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 
 
@@ -139,7 +139,8 @@ class SquaredLoss(OneOutput):
         return means
 
     def check_labels(self, label: Floats) -> None:
-        """Every finite number is a label."""
+        """Labels are numbers whose squares are."""
+        check_squares(label)
 
 
 class LogisticLoss(OneOutput):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from batchlearn.kernels.design import Floats
-from batchlearn.objectives.losses.one_output import OneOutput
+from batchlearn.objectives.losses.one_output import OneOutput, check_squares
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ class HuberLoss(OneOutput):
         return means
 
     def check_labels(self, label: Floats) -> None:
-        """Every finite number is a label."""
+        """Labels are numbers whose squares are."""
+        check_squares(label)
 
     @property
     def majorised(self) -> MajorisedHuber:

@@ -35,7 +35,7 @@ class _LogLink(OneOutput):
         return np.asarray([math.log(mean)])
 
     def _refuse_negative(self, label: Floats) -> None:
-        negative = label[label < 0]
+        negative = label[~(label >= 0.0)]
         if negative.size:
             raise DataError(
                 f"A label is {quoted(negative[0])}; the {self.name.capitalize()} loss needs {self.labelled}s of 0 or "

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from batchlearn.errors import DataError
 from batchlearn.kernels.design import Floats
 
 if TYPE_CHECKING:
     from batchlearn.objectives.losses.huber import HuberLoss
+
+# Squares of so many as there may be still add up to a number.
+_LARGEST_LABEL = 1e150
 
 
 class OneOutput(ABC):
@@ -62,3 +67,15 @@ class OneOutput(ABC):
     def indicators(self, label: Floats) -> Floats:
         """Return the labels: their mean is enough."""
         return label[None]
+
+
+def check_squares(label: Floats) -> None:
+    """Refuse labels whose squares do not add up to a number: DataError."""
+    beyond = ~(np.abs(label) <= _LARGEST_LABEL)
+    if beyond.any():
+        wrong = float(label[beyond][0])
+        raise DataError(
+            f"A label is {wrong!r}; it needs to be a number below {_LARGEST_LABEL:.0e} in size, or squares overflow. "
+            "Rescale the labels, or leave out rows without one.",
+            code="value-too-large" if math.isfinite(wrong) else "label-not-finite",
+        )

@@ -125,13 +125,19 @@ def within(budget: MemoryBudget) -> Iterator[None]:
 
     Once these take a quarter of the budget together, further ones are mapped from files in its folder, which the system
     writes and reads as it needs the memory. Only compiled kernels can do that; without them arrays stay in memory.
-    ResourceError where there is no room for them on the disk.
+    ResourceError where there is no room for them on the disk. Where a disk fails to give back what lies there, or in
+    `Segments`, the process ends with that sentence: it is a signal, of which no exception can be made.
     """
     module, token = native.compiled(), in_force.set(budget)
     try:
         if module is None or budget.memory >= UNLIMITED.memory:
             yield
             return
+        words = (
+            f"error: rows that were put into {quoted(budget.folder)} cannot be read again: the disk failed, and this "
+            f"process with it; nothing half-written was left. Check that disk, or {_ELSEWHERE}.\n"
+        )
+        module.end_at_bus_error(words, ResourceError.exit_code)
         memory = module.array_memory(str(budget.folder), int(_LARGE * budget.memory), int(ARRAYS_SHARE * budget.memory))
         before = module.use_array_memory(memory)
         try:
