@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <limits>
+#include <type_traits>
+
 #include "bindings.hpp"
 #include "epochs.hpp"
 
@@ -97,12 +101,15 @@ class LearnedRows {
         bool inside = starts[0] >= 0 && static_cast<Count>(starts[rows]) <= count;
         for (Count r = 0; r < rows; ++r) inside &= starts[r] <= starts[r + 1];
         need(inside, "pointers rise, within the entries");
-        Whole least = 0, most = 0;
-        for (Count k = starts[0]; k < static_cast<Count>(starts[rows]); ++k) {
-            least = places[k] < least ? places[k] : least;
-            most = places[k] > most ? places[k] : most;
+        // The highest bit of a number below 0, or of what is left to the last column: an operation of all instruction sets.
+        using Natural = std::make_unsigned_t<Whole>;
+        const auto last = static_cast<Natural>(std::min<Count>(columns - 1, std::numeric_limits<Whole>::max()));
+        Natural outside = 0;
+        for (Count k = starts[0], stop = starts[rows]; k < stop; ++k) {
+            const auto place = static_cast<Natural>(places[k]);
+            outside |= place | (last - place);
         }
-        need(least >= 0 && (count == 0 || static_cast<Count>(most) < columns), "indices are columns");
+        need(static_cast<Whole>(outside) >= 0, "indices are columns");
     }
 
     Matrix dense_;

@@ -27,31 +27,23 @@ inline Beside beside(double* numbers, Count padded) {
     return {numbers, numbers + padded, numbers + 2 * padded, numbers + 3 * padded, numbers + 4 * padded, numbers + 5 * padded};
 }
 
-// Take in new largest sizes: a coefficient keeps what it says about the largest value so far. Whether there were any.
-ALWAYS inline bool grow(const Beside& part, const double* x, Count padded) {
-    Doubles flags{};
-    for (Count i = 0; i < padded; i += LANES)
-        flags = where_less(load(part.known + i), magnitude(load(x + i)), all(1.0), flags);
-    if (!(sum(flags) > 0.0)) return false;
-    for (Count i = 0; i < padded; i += LANES) {
-        const Doubles known = load(part.known + i), size = magnitude(load(x + i)), none{}, one = all(1.0);
-        const Doubles most = where_less(known, size, size, known), unit = where_less(none, most, most, one);
-        store(part.w + i, load(part.w + i) * where_less(none, known, known / unit, one));
-        store(part.known + i, most);
-        store(part.inverse + i, 1.0 / unit);
-    }
-    return true;
+// Take in new largest sizes: a coefficient keeps what it says about the largest value so far.
+ALWAYS inline void grow(Doubles& w, Doubles& known, Doubles size) {
+    const Doubles most = where_less(known, size, size, known);
+    w *= where_less(Doubles{}, known, known / where_less(Doubles{}, most, most, all(1.0)), all(1.0));
+    known = most;
 }
 
 typedef double Cell __attribute__((vector_size(32)));
 
-// Eight cells of four numbers to four vectors, and back.
-ALWAYS inline void take_cells(const double* cells, const std::int64_t* column, Doubles out[4]) {
+// Eight cells of four numbers, where `place` says, to four vectors, and back.
+template <class Place>
+ALWAYS inline void take_cells(Place place, Doubles out[4]) {
     Doubles pairs[4], mixed[4];
     for (int i = 0; i < 4; ++i) {
         Cell low, high;
-        std::memcpy(&low, cells + 4 * column[i], sizeof low);
-        std::memcpy(&high, cells + 4 * column[i + 4], sizeof high);
+        std::memcpy(&low, place(i), sizeof low);
+        std::memcpy(&high, place(i + 4), sizeof high);
         pairs[i] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
     }
     for (int i = 0; i < 4; i += 2) {
@@ -64,7 +56,8 @@ ALWAYS inline void take_cells(const double* cells, const std::int64_t* column, D
     }
 }
 
-ALWAYS inline void put_cells(double* cells, const std::int64_t* column, const Doubles in[4]) {
+template <class Place>
+ALWAYS inline void put_cells(Place place, const Doubles in[4]) {
     Doubles mixed[4], pairs[4];
     for (int i = 0; i < 2; ++i) {
         mixed[i] = __builtin_shufflevector(in[i], in[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
@@ -77,8 +70,8 @@ ALWAYS inline void put_cells(double* cells, const std::int64_t* column, const Do
     for (int i = 0; i < 4; ++i) {
         const Cell low = __builtin_shufflevector(pairs[i], pairs[i], 0, 1, 2, 3);
         const Cell high = __builtin_shufflevector(pairs[i], pairs[i], 4, 5, 6, 7);
-        std::memcpy(cells + 4 * column[i], &low, sizeof low);
-        std::memcpy(cells + 4 * column[i + 4], &high, sizeof high);
+        std::memcpy(place(i), &low, sizeof low);
+        std::memcpy(place(i + 4), &high, sizeof high);
     }
 }
 
@@ -110,7 +103,6 @@ class NormalisedWalk {
             dense_.known[j] = cell[2];
             moves_[j] = cell[3];
         }
-        for (Count j = 0; j < stride; ++j) dense_.inverse[j] = dense_.known[j] > 0.0 ? 1.0 / dense_.known[j] : 1.0;
         for (Count j = 0; j < lead_; ++j) majorant_dense_[j] = penalty.strengths[j];
         if (!penalty.blocks) return;
         for (Count j = 0; j < penalty.size; ++j) majorant_[j] = penalty.strengths[j];
@@ -143,19 +135,27 @@ class NormalisedWalk {
             reader_.dense(first, count, block, stride);
             for (Count r = 0; r < count; ++r) {
                 const Count row = first + r;
-                if (row + 1 < stop) reader_.ask_for(row + 1, state_.cells);
+                if (row + 2 < stop) reader_.ask_for(row + 2, state_.cells);
                 const double* x = block + r * stride;
-                grow(dense_, x, stride);
-                gather(row);
+                for (Count j = 0; j < stride; j += LANES) {
+                    Doubles w = load(dense_.w + j), known = load(dense_.known + j);
+                    const Doubles size = magnitude(load(x + j));
+                    if (!any_less(known, size)) continue;
+                    grow(w, known, size);
+                    store(dense_.w + j, w);
+                    store(dense_.known + j, known);
+                }
+                const double other = gather(row);
+                if (grown_ && (shown || !(reader_.weight(row) > 0.0))) scatter(0.0, 0.0, 1.0, 0.0);
                 if (shown) {
                     views.dense(row, 1, view, stride);
                     double eta = dot(dense_.w, view, stride) + views.offset(row);
                     const Count many = views.entries(row, columns, values);
                     for (Count k = 0; k < many; ++k) eta += state_.cells[4 * columns[k]] * values[k];
                     predictors[row - start] = eta;
-                    learn(row, x);
+                    learn(row, x, other);
                 } else {
-                    predictors[row - start] = learn(row, x);
+                    predictors[row - start] = learn(row, x, other);
                 }
             }
         }
@@ -167,29 +167,53 @@ class NormalisedWalk {
         return none;
     }
 
-    // Bring what the row's other entries meet side by side, grown where they are larger than all before.
-    void gather(Count row) {
+    // Bring what the row's other entries meet side by side, grown where they are larger than all before; return their part
+    // of the predictor. What is grown is not written back yet.
+    double gather(Count row) {
         count_ = reader_.entries(row, column_, value_);
         // Up to a whole vector the place of "no level" stands in, with a value of zero: it stays as it is.
         for (; count_ % LANES; ++count_) column_[count_] = penalty_.size, value_[count_] = 0.0;
-        for (Count k = 0; k < count_; k += LANES) {
+        const Beside part = other_;
+        const double *cells_of = state_.cells, *value = value_;
+        const std::int64_t* column = column_;
+        double* moves = other_moves_;
+        Doubles total{};
+        grown_ = false;
+        for (Count k = 0, count = count_; k < count; k += LANES) {
             Doubles cells[4];
-            take_cells(state_.cells, column_ + k, cells);
-            store(other_.w + k, cells[0]);
-            store(other_.squares + k, cells[1]);
-            store(other_.known + k, cells[2]);
-            store(other_moves_ + k, cells[3]);
-            store(other_.inverse + k, 1.0 / where_less(Doubles{}, cells[2], cells[2], all(1.0)));
+            take_cells([&](int i) { return cells_of + 4 * column[k + i]; }, cells);
+            const Doubles x = load(value + k), size = magnitude(x);
+            if (any_less(cells[2], size)) {
+                grow(cells[0], cells[2], size);
+                grown_ = true;
+            }
+            store(part.w + k, cells[0]);
+            store(part.squares + k, cells[1]);
+            store(part.known + k, cells[2]);
+            store(moves + k, cells[3]);
+            total += cells[0] * x;
         }
-        if (grow(other_, value_, count_)) scatter();
+        return sum(total);
     }
 
-    void scatter() {
-        for (Count k = 0; k < count_; k += LANES) {
-            const Doubles cells[4] = {load(other_.w + k), load(other_.squares + k), load(other_.known + k),
-                                      load(other_moves_ + k)};
-            put_cells(state_.cells, column_ + k, cells);
+    // Write back what the row's other entries meet, moved along so much of their steps; return how far the whole of these
+    // moves the predictor. What was gathered stays as it was.
+    double scatter(double slope, double factor, double length, double before) const {
+        const Beside part = other_;
+        double *cells_of = state_.cells, *moves = other_moves_;
+        const std::int64_t* column = column_;
+        Doubles total{};
+        for (Count k = 0, count = count_; k < count; k += LANES) {
+            const Doubles scaled = load(part.scaled + k), gradient = slope * scaled;
+            const Doubles squares = load(part.squares + k) + gradient * gradient;
+            const Doubles step = gradient * factor / root(squares + TINY);
+            const Doubles moved = step * length * load(part.inverse + k);
+            total += step * scaled;
+            const Doubles cells[4] = {load(part.w + k) + moved, squares, load(part.known + k),
+                                      load(moves + k) + before * moved};
+            put_cells([&](int i) { return cells_of + 4 * column[k + i]; }, cells);
         }
+        return sum(total);
     }
 
     ALWAYS static inline void move(const Beside& part, double* moves, double length, double before, Count padded) {
@@ -200,12 +224,12 @@ class NormalisedWalk {
         }
     }
 
-    // Learn from one row; return its predictor before.
-    double learn(Count row, const double* x) {
+    // Learn from one row, of whose predictor a part is known; return the predictor before.
+    double learn(Count row, const double* x, double other) {
         double *sums = state_.sums, &batches = sums[6];
         const Count stride = reader_.stride();
         const double weight = reader_.weight(row);
-        const double eta = dot(dense_.w, x, stride) + dot(other_.w, value_, count_) + reader_.offset(row);
+        const double eta = dot(dense_.w, x, stride) + other + reader_.offset(row);
         batches += 1.0;
         if (weight > 0.0) {
             const Derivatives at = slopes_(all(eta), all(reader_.label(row)));
@@ -215,13 +239,13 @@ class NormalisedWalk {
             sums[1] += weight * norm;
             sums[2] += slope * slope / weight;
             sums[3] += weight * at.curvature[0];
-            const double factor = -unit();
-            const double change = direct(dense_, slope, factor, stride) + direct(other_, slope, factor, count_);
+            const double factor = -unit(), before = batches - 1.0;
+            // Nearly always the steps are taken whole.
+            const double change = direct(dense_, slope, factor, stride) + scatter(slope, factor, 1.0, before);
             const double reach = Slopes::self_concordance * __builtin_fabs(change);
-            const double length = reach > 1.0 ? 1.0 / reach : 1.0, before = batches - 1.0;
+            const double length = reach > 1.0 ? 1.0 / reach : 1.0;
             move(dense_, moves_, length, before, stride);
-            move(other_, other_moves_, length, before, count_);
-            scatter();
+            if (reach > 1.0) scatter(slope, factor, length, before);
             sums[4] += weight;
         }
         sums[5] += 1.0;
@@ -229,11 +253,13 @@ class NormalisedWalk {
         return eta;
     }
 
-    // Write values in units of each largest size; return the sum of their squares.
+    // Write what sizes are divided by, and values in these units; return the sum of their squares.
     ALWAYS static inline double scale(const Beside& part, const double* x, Count padded) {
         Doubles total{};
         for (Count i = 0; i < padded; i += LANES) {
-            const Doubles scaled = load(x + i) * load(part.inverse + i);
+            const Doubles known = load(part.known + i), inverse = 1.0 / where_less(Doubles{}, known, known, all(1.0));
+            const Doubles scaled = load(x + i) * inverse;
+            store(part.inverse + i, inverse);
             store(part.scaled + i, scaled);
             total += scaled * scaled;
         }
@@ -283,24 +309,27 @@ class NormalisedWalk {
             store(dense_.w + j, w + moved);
             store(moves_ + j, load(moves_ + j) + before * moved);
         }
-        // Up to a whole vector the place of "no level" stands in, without a penalty.
         for (Count j = lead_; j < penalty_.size; j += LANES) {
-            std::int64_t place[LANES];
-            double gradient[LANES] = {}, most[LANES] = {};
-            for (Count k = 0; k < LANES; ++k) {
-                const bool inside = j + k < penalty_.size;
-                place[k] = inside ? j + k : penalty_.size;
-                if (!inside) continue;
-                gradient[k] = rise ? rise[j + k] : strengths[j + k] * state_.cells[4 * (j + k)];
-                most[k] = majorant[j + k];
-            }
+            // Up to a whole vector the place of "no level" stands in, without a penalty.
+            const Count inside = penalty_.size - j < LANES ? penalty_.size - j : LANES;
+            const auto place = [&](int i) { return state_.cells + 4 * (i < inside ? j + i : penalty_.size); };
             Doubles cells[4];
-            take_cells(state_.cells, place, cells);
-            const Doubles moved = along(load(gradient), cells[1], cells[2], rate, load(most));
+            take_cells(place, cells);
+            const Doubles most = some(majorant + j, inside);
+            const Doubles gradient = rise ? some(rise + j, inside) : most * cells[0];
+            const Doubles moved = along(gradient, cells[1], cells[2], rate, most);
             cells[0] += moved;
             cells[3] += before * moved;
-            put_cells(state_.cells, place, cells);
+            put_cells(place, cells);
         }
+    }
+
+    // Some numbers, and zeros.
+    ALWAYS static inline Doubles some(const double* from, Count count) {
+        if (count == LANES) return load(from);
+        double numbers[LANES] = {};
+        for (Count k = 0; k < count; ++k) numbers[k] = from[k];
+        return load(numbers);
     }
 
     // The step of coefficients: rate / (size^2 sqrt(squares)) times the gradient, over one and that times the majorant.
@@ -324,6 +353,7 @@ class NormalisedWalk {
     Beside dense_, other_;
     double *moves_, *other_moves_, *value_, *rise_dense_, *majorant_dense_;
     Count count_ = 0;
+    bool grown_ = false;  // whether the row's other entries are
 };
 
 void normalised(const Stretch& rows, const Stretch* shown, CompiledLoss loss, const QuadraticPenalty& penalty,

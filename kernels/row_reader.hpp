@@ -6,6 +6,9 @@
 #include "epochs.hpp"
 #include "vectors.hpp"
 
+// Entries of further rows that are asked for early.
+constexpr std::ptrdiff_t AHEAD = 128;
+
 // Loops of a few vectors, which a call would take longer than.
 #define ALWAYS __attribute__((always_inline))
 
@@ -126,6 +129,10 @@ class RowReader {
     void ask_for(Count row, const double* cells) const {
         if (!rows_.pointers) return;
         const Count start = pointer(row), stop = pointer(row + 1);
+        for (Count k = stop; k < stop + AHEAD; k += 16) {  // of the rows after it: a line of the cache has 64 bytes
+            __builtin_prefetch(static_cast<const char*>(rows_.indices) + k * rows_.index_bytes);
+            __builtin_prefetch(static_cast<const char*>(rows_.entries) + k * (rows_.single_entries ? 4 : 8));
+        }
         cells += 4 * rows_.first;
         if (rows_.index_bytes == 4)
             for (Count k = start; k < stop; ++k) __builtin_prefetch(cells + 4 * static_cast<const std::int32_t*>(rows_.indices)[k], 1);

@@ -55,6 +55,18 @@ inline Doubles where_less(Doubles a, Doubles b, Doubles yes, Doubles no) {
     return result;
 }
 
+// Whether a < b anywhere.
+inline bool any_less(Doubles a, Doubles b) {
+#if defined(__AVX512F__)
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_LT_OQ) != 0;
+#else
+    const Doubles where = where_less(a, b, all(1.0), Doubles{});
+    std::int64_t found = 0;
+    for (int i = 0; i < LANES; ++i) found |= bits(where)[i];
+    return found != 0;
+#endif
+}
+
 // a b + c, rounded once where the instruction set can: only for sums whose last bits may depend on it.
 inline Doubles fused(Doubles a, Doubles b, Doubles c) {
 #if defined(__AVX512F__)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from batchlearn.kernels import native
@@ -77,14 +78,9 @@ def learned_rows(
 def follow_normalised(compiled: Compiled, penalty: Strengths, state: NormalisedState) -> tuple[NormalisedState, Floats]:
     """Learn rows one by one, as `normalised.follow_rows`."""
     module, mean = native.compiled(), state.mean
-    cells = _cells(len(state.size))
-    kept = state.parameters.base
-    if (
-        kept is not None
-        and kept.shape == cells.shape
-        and kept is state.size.base is state.squares.base is mean.moves.base
-    ):
-        cells[:] = kept  # they come from here
+    cells, kept = _cells(len(state.size)), state.parameters.base
+    if kept is not None and kept is state.squares.base is state.size.base is mean.moves.base:
+        cells[:] = as_strided(state.parameters, cells.shape, cells.strides)  # they come from here
     else:
         cells[:, 0], cells[:, 1], cells[:, 2], cells[:, 3] = state.parameters, state.squares, state.size, mean.moves
     sums = np.array([state.rows, state.norm, state.slopes, state.curvatures, state.due, state.waiting, mean.batches])
