@@ -34,8 +34,7 @@ _LARGEST_VALUE = 1e290
 _LEAST_EXPONENT, _LARGEST_EXPONENT = -380, 1000
 # Rows whose mean is near enough to that of all for squares of distances from it.
 _CENTRE_ROWS = 1024
-# Columns of a sparse matrix that most rows have a value of become dense ones where they hold this share of its entries,
-# or where this share of a second moment is in the mean, four times the standard deviation.
+# Sparse columns that most rows have become dense where they hold so much of the entries, or means of four deviations.
 _MUCH, _FAR = 0.25, 16.0 / 17.0
 # Shifts are multiples of scale / 256.
 _SHIFT_STEPS = 256.0
@@ -121,9 +120,9 @@ class _ColumnSpreadTotal:
 class Matrix:
     """Rows of a matrix with what is known about its columns; arrays over columns have shape (columns,).
 
-    Columns inside stand in an order of their own: dense ones first, among them columns of a sparse matrix that most
-    rows have a value of. Sparse columns are not shifted (the mean of one that most rows lack is no larger than its
-    standard deviation, and no other has a much larger one), nor are columns of a model without a free intercept.
+    Columns inside stand in an order of their own: dense ones first, among them some of a sparse matrix. Sparse columns
+    are not shifted (the mean of one that most rows lack is no larger than its standard deviation, and no other has a
+    much larger one), nor are columns of a model without a free intercept.
     """
 
     rows: MemoryRows
@@ -307,10 +306,10 @@ def read_matrix(
 
 def _extents(rows: MemoryRows, dense: Any) -> tuple[Floats, ...]:
     """Return a centre of each column, near its mean where it is dense, and the totals of the distances from there."""
-    near, some = np.zeros(rows.layout.size), np.empty((0, 0)) if dense is None else dense[:_CENTRE_ROWS]
+    near = np.zeros(rows.layout.size)
     with np.errstate(over="ignore", invalid="ignore"):
-        if some.size:
-            near[: some.shape[1]] = np.asarray(some, dtype=np.float64).mean(axis=0)
+        if dense is not None:
+            near[: dense.shape[1]] = np.asarray(dense[:_CENTRE_ROWS], dtype=np.float64).mean(axis=0)
         return near, *rows.total(_ExtentTotal(near), np.empty(0))
 
 
@@ -364,8 +363,7 @@ def row_weights(sample_weight: Any, rows: int) -> Floats | None:
         )
     if not math.isfinite(float(weight.max()) * rows):
         raise DataError(
-            f"A sample weight is {weight.max():.1e}: the sum of the weights may be beyond the largest float. Divide "
-            "all of them by one number.",
+            f"A sample weight is {weight.max():.1e}: their sum may be beyond the largest float. Divide all by one.",
             code="weight-not-usable",
         )
     if not weight.any():
