@@ -28,20 +28,28 @@ inline void dense_products(const Tile& tile, std::ptrdiff_t first, const double*
     }
 }
 
+// Each row of a tile with each coefficient of a level that it has, group after group.
+template <class Work>
+inline void each_level(const Tile& tile, const StoredRows& rows, Work work) {
+    std::ptrdiff_t first = tile.lead;
+    for (std::ptrdiff_t g = 0; g < rows.groups; first += rows.levels[g++])
+        for (std::ptrdiff_t r = 0; r < tile.count; ++r)
+            if (tile.code(g)[r] < rows.levels[g]) work(r, first + tile.code(g)[r]);
+}
+
+inline void add(const double* from, std::ptrdiff_t places, double* to) {
+    for (std::ptrdiff_t p = 0; p < places; p += LANES) store(to + p, load(to + p) + load(from + p));
+}
+
 // X M of the rows of a tile, (rows, places): dense columns first, in order, then groups: a row's bits are its own.
 template <Entries KIND>
 void products(const Tile& tile, const StoredRows& rows, const double* matrix, std::ptrdiff_t places, double* to) {
     std::ptrdiff_t first = 0;
     for (; first + ROWS <= tile.padded; first += ROWS) dense_products<KIND, ROWS>(tile, first, matrix, places, to);
     for (; first < tile.padded; first += LANES) dense_products<KIND, LANES>(tile, first, matrix, places, to);
-    const double* level = matrix + tile.lead * places;
-    for (std::ptrdiff_t g = 0; g < rows.groups; level += rows.levels[g++] * places)
-        for (std::ptrdiff_t r = 0; r < tile.count; ++r) {
-            const std::ptrdiff_t code = tile.code(g)[r];
-            if (code >= rows.levels[g]) continue;
-            for (std::ptrdiff_t p = 0; p < places; p += LANES)
-                store(to + r * places + p, load(to + r * places + p) + load(level + code * places + p));
-        }
+    each_level(tile, rows, [&](std::ptrdiff_t row, std::ptrdiff_t level) {
+        add(matrix + level * places, places, to + row * places);
+    });
 }
 
 template <Entries KIND, int COLUMNS>
@@ -63,14 +71,9 @@ void add_sums(const Tile& tile, const StoredRows& rows, const double* values, st
     std::ptrdiff_t j = 0;
     for (; j + LANES <= tile.lead; j += LANES) add_columns<KIND, LANES>(tile, j, values, places, sums);
     for (; j < tile.lead; ++j) add_columns<KIND, 1>(tile, j, values, places, sums);
-    double* level = sums + tile.lead * places;
-    for (std::ptrdiff_t g = 0; g < rows.groups; level += rows.levels[g++] * places)
-        for (std::ptrdiff_t r = 0; r < tile.count; ++r) {
-            const std::ptrdiff_t code = tile.code(g)[r];
-            if (code >= rows.levels[g]) continue;
-            for (std::ptrdiff_t p = 0; p < places; p += LANES)
-                store(level + code * places + p, load(level + code * places + p) + load(values + r * places + p));
-        }
+    each_level(tile, rows, [&](std::ptrdiff_t row, std::ptrdiff_t level) {
+        add(values + row * places, places, sums + level * places);
+    });
 }
 
 // Eight rows of all places, turned: one vector a place, or back.

@@ -20,7 +20,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path]:
     """The folder with the socket of a PostgreSQL server; where none is installed tests are skipped, but fail in CI."""
-    psycopg = pytest.importorskip("psycopg")
+    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     found = programs()
     if found is None:
         assert not os.environ.get("CI"), "no PostgreSQL is installed; .ci/run installs it"

@@ -183,8 +183,7 @@ def _gate(text: str | None, project: Project | None) -> Gate | None:
         return project.gate
     try:
         mode, *margin = text.split()
-        # Any text: a gate itself refuses what is no mode.
-        return Gate(mode, margin=float(*margin) if margin else None)  # type: ignore[arg-type]
+        return Gate(mode, margin=float(*margin) if margin else None)  # type: ignore[arg-type]  # it refuses the rest
     except (TypeError, ValueError) as problem:
         raise UsageError(
             f'{quoted(text)} is no gate; write superiority, "non-inferiority 0.01", anytime or project.',

@@ -12,8 +12,8 @@ from types import ModuleType
 from typing import Any
 
 try:
-    # There is something to ignore only where mypy finds no compiled module; the second code is for where it finds one.
-    from batchlearn.kernels.native import compiled as _found  # type: ignore[attr-defined, unused-ignore]
+    # The second code is for where mypy finds a compiled module, and there is nothing to ignore.
+    from batchlearn.kernels.native import compiled as _found  # type: ignore[attr-defined, unused-ignore]  # not built
 except ImportError:
     _built: Any = None
 else:
