@@ -52,26 +52,6 @@ def some_rows(sizes: tuple[int, ...], seed: int = 0, **parts: bool) -> MemoryRow
     return MemoryRows(Layout(True, 2), chunks, shift=np.array([0.5, -1.0]), scale=np.array([2.0, 0.25]))
 
 
-@dataclass(frozen=True)
-class _Matrices:
-    """A matrix of each chunk, each of which is noted."""
-
-    made: list[Floats]
-    combine: ClassVar[tuple[Any, ...]] = (np.add,)
-
-    def __call__(self, chunk: Chunk, parameters: Floats) -> tuple[Floats]:
-        self.made.append(np.full((200, 200), chunk.label.sum() * parameters[0]))
-        return (self.made[-1],)
-
-
-def test_totals_leave_what_a_statistic_keeps_as_it_is() -> None:
-    rows, kept = some_rows((5, 1, 7)), list[Floats]()
-    (total,) = rows.total(_Matrices(kept), np.array([2.0]))
-    first, second, third = (2.0 * chunk.label.sum() for chunk in rows.chunks)
-    assert np.array_equal(total, np.full((200, 200), first + second + third))
-    assert np.array_equal(kept[0], np.full((200, 200), first))
-
-
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_every_row_is_read_once_and_in_order(threads: int) -> None:
     rows = some_rows((5, 1, 7, 3, 2, 9, 4))
