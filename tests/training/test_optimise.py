@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import amounts, dense_rows
 
+from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import DataError, NoFiniteOptimum
@@ -18,6 +21,7 @@ from batchlearn.objectives.factor import FACTOR_LIMIT
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
+from batchlearn.solvers import LeadPoint
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
@@ -337,6 +341,20 @@ def test_every_step_is_seen_and_the_last_is_the_best() -> None:
     assert seen[-1].bound is not None
 
 
+def test_what_led_to_a_solver_counts_among_the_seconds_of_its_steps() -> None:
+    @dataclass(frozen=True)
+    class Led(Newton):
+        def lead(self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool) -> Iterator[LeadPoint]:  # noqa: ARG002 - leads nowhere
+            time.sleep(0.2)
+            yield LeadPoint(parameters, 7)
+
+    X, label = data("logistic")
+    posed = problem(dense_rows(X, label), "logistic", 1e-3)
+    led, alone = optimise(posed, solver=Led()), optimise(posed, solver=Newton())
+    assert led.trace[0].seconds >= 0.2
+    assert [step.passes for step in led.trace] == [step.passes + 7 for step in alone.trace]
+
+
 def test_what_rounding_does_not_allow_ends_at_the_floor() -> None:
     X, label = data("logistic")
     found = optimise(problem(dense_rows(X, label), "logistic", 1e-3, LossWithin(1e-60)))
@@ -396,5 +414,8 @@ def test_steps_with_a_block_a_class_lead_newton_near_the_optimum() -> None:
     assert led.certification.certificate.certified
     assert len(led.trace) <= 3
     assert led.passes > led.trace[0].passes >= 5  # what led there was read too
+    before = [point.passes for point in Newton().lead(objective, rows, objective.null_parameters(rows), fresh=True)]
+    assert before == sorted(set(before))
+    assert led.trace[0].passes == before[-1] + 1
     distance, allowed = apart(led, alone)
     assert distance <= allowed

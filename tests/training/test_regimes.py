@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import batchlearn as bl
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.stopping import LossWithin
-from batchlearn.solvers import Solver
-from batchlearn.solvers.newton import Newton
+from batchlearn.solvers import LeadPoint, Solver
+from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.solvers.online.newton import OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.quasi_newton import LimitedMemory
@@ -244,3 +246,32 @@ def test_closing_a_run_early_is_fine() -> None:
     steps = epochs(posed().objective, posed().rows, MiniBatch(32))
     assert next(steps).rows_read > 0
     steps.close()
+
+
+def test_what_leads_to_a_solver_is_seen_and_counted_whoever_goes_on() -> None:
+    @dataclass(frozen=True)
+    class Led(Newton):
+        def lead(self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool) -> Iterator[LeadPoint]:  # noqa: ARG002 - by formula
+            assert fresh
+            yield from (LeadPoint(parameters + 0.1 * passes, passes) for passes in (2, 5))
+
+    class Refused(Led):
+        def start(self, *_: Any) -> NewtonState:
+            raise NotPositiveDefinite("made", np.zeros(1))
+
+    problem = posed()
+    null = problem.objective.null_parameters(problem.rows)
+    owns: list[tuple[Newton, Newton | LimitedMemory]] = [(Led(), Newton()), (Refused(), LimitedMemory())]
+    for solver, own in owns:
+        seen = run(problem, FullBatch(), solver, passes=30.0)
+        assert [one.passes for one in seen[:2]] == [2, 5]
+        assert np.array_equal(seen[1].parameters, null + 0.5)
+        assert [one.solver for one in seen[2:]] == [own.name] * (len(seen) - 2)
+        assert all(one.rows_read == one.passes * len(problem.rows) for one in seen)
+        passes = [one.passes for one in seen]
+        assert passes == sorted(set(passes))
+        # Its own steps begin where those led.
+        alone = list(epochs(problem.objective, problem.rows, FullBatch(), own, null + 0.5, passes=25.0))
+        assert [one.passes + 5 for one in alone] == passes[2:]
+        assert np.array_equal(alone[-1].parameters, seen[-1].parameters)
+    assert [one.passes for one in run(problem, FullBatch(), Led(), passes=4.0)] == [2, 5]

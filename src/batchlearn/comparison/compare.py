@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from batchlearn.comparison.contenders import (
     SHUFFLED,
@@ -216,14 +217,24 @@ def _outcomes(
     benchmark = arena.benchmark
     every = [run for kept, stored in runs.values() for run in (*kept, *([stored] if stored else []))]
     best = min([benchmark.optimum.value, *(point.value for run in every for point in run.points)])
-    found = []
-    for kept, stored in runs.values():
-        contender = kept[0].contender
-        memory = yield from measure_memory(benchmark, contender)
-        bare = Outcome(contender, kept, stored, None, memory, best, benchmark.loss_bound, benchmark.row_bytes)
-        found.append(bare)
+    # Of one solver the largest batch is measured: another size takes less by what is at hand of a batch.
+    firsts = sorted((kept[0] for kept, _ in runs.values()), key=lambda run: run.contender.regime.size or 0)
+    largest = {_memory_of(run): run.contender for run in firsts}
+    memory = {}
+    for kind, contender in largest.items():
+        memory[kind] = yield from measure_memory(benchmark, contender)
+    bound, row_bytes = benchmark.loss_bound, benchmark.row_bytes
+    found = [
+        Outcome(kept[0].contender, kept, stored, None, memory[_memory_of(kept[0])], best, bound, row_bytes)
+        for kept, stored in runs.values()
+    ]
     scores = held_out_scores(benchmark, {one.contender.name: one.typical.parameters for one in found}, arena.seed)
     return tuple(replace(one, held_out=scores.get(one.contender.name)) for one in found)
+
+
+def _memory_of(run: Run) -> tuple[RowsAtOnce, Any]:
+    """Return what decides about the memory that a run takes."""
+    return run.contender.regime.shows, run.contender.solver or run.solver
 
 
 def _measured(

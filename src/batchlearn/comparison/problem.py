@@ -53,6 +53,12 @@ class Benchmark:
         return self.optimum.certification.certificate.loss_bound
 
     @property
+    def steps_seconds(self) -> float:
+        """Seconds of the steps to the optimum, without its proof."""
+        steps = self.optimum.trace
+        return steps[-1].seconds if steps else self.optimum.seconds
+
+    @property
     def row_bytes(self) -> float:
         """Bytes of one row as it is kept in memory: what one reading of a row moves at least."""
         return self.rows.stored_bytes / max(len(self.rows), 1)

@@ -24,6 +24,13 @@ class RowsAtOnce(IntEnum):
     ALL = 3
 
 
+class LeadPoint(NamedTuple):
+    """Where steps that are cheaper than a solver's own have led, and how often they have read all rows."""
+
+    parameters: Floats  # (d,)
+    passes: int
+
+
 class ReadingPlan(NamedTuple):
     """How rows come: the batch size, the rows that count and their total weight, and the seed of what is drawn."""
 
@@ -123,16 +130,15 @@ class Solver(Protocol[State]):
         self,
         objective: Objective,  # noqa: ARG002 - most begin where they are told
         rows: Rows,  # noqa: ARG002 - the same
-        parameters: Floats,
+        parameters: Floats,  # noqa: ARG002 - the same
         *,
         fresh: bool,  # noqa: ARG002 - the same
-        seconds: float,  # noqa: ARG002 - the same
-    ) -> tuple[Floats, int]:
-        """Return where cheaper steps than its own lead from the parameters, and how often they read all rows.
+    ) -> Iterator[LeadPoint]:
+        """Yield where cheaper steps than its own lead from the parameters, step by step; nothing where they do not.
 
         `fresh`: nothing is known of the parameters but that they are those of the null model.
         """
-        return parameters, 0
+        return iter(())
 
     def watch(
         self,
