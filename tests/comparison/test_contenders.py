@@ -19,6 +19,7 @@ from batchlearn.comparison.contenders import (
     mini_batch,
     passes_each,
     run_contender,
+    run_of_optimum,
     seconds_each,
     value_at,
 )
@@ -71,16 +72,31 @@ def test_a_full_batch_goes_the_way_of_train(posed: Benchmark, monkeypatch: pytes
     monkeypatch.setattr(newton, "MANY", 1)
     monkeypatch.setattr(newton, "_STEPS_WORTH", 100.0)
     monkeypatch.setattr(preconditioner, "_FEWEST_ROWS", 100)
-    found = run(posed, Contender("full batch", FullBatch()), Budget(seconds=60.0))
     problem = Problem(posed.objective, posed.rows, PredictionsWithin(), Units.plain(len(posed.start)), ["x"] * 99)
-    trained = optimise(problem)
+    posed, full, unlimited = (
+        replace(posed, optimum=optimise(problem)),
+        Contender("full batch", FullBatch()),
+        Budget(None, 60.0),
+    )
+    again, found = run(posed, full, unlimited), run_of_optimum(posed, full, unlimited, 0)
+    assert found is not None
+    assert found.ended is again.ended is RunEnd.FINISHED
+    # Among the gradients that lead it is looked at as well, and goes on from there; no number of passes ends it.
+    steps = {point.passes: point for point in found.points}
+    assert len([step for step in posed.optimum.trace if step.bound is None]) > 3
+    for point in again.points[:-2]:
+        assert point.value == pytest.approx(steps[point.passes].value, rel=1e-12)
+        assert point.rows_read == steps[point.passes].rows_read
     assert posed.loss_bound is not None
-    assert abs(found.last.value - trained.value) <= posed.loss_bound + 1e-15
-    # It is looked at among the gradients that lead, and goes on from there; no number of passes ends it.
-    led = [point.passes for point in found.points if 0.0 < point.passes < trained.trace[0].passes]
-    assert len(led) > 3
-    assert found.ended is RunEnd.FINISHED
-    assert run(posed, Contender("full batch", FullBatch()), Budget(4.0, 60.0)).last.passes == 4.0
+    assert abs(found.last.value - again.last.value) <= posed.loss_bound
+    assert posed.steps_seconds == found.last.seconds <= posed.optimum.seconds
+    assert np.array_equal(found.parameters, posed.optimum.parameters)
+    # With less than these steps, or another solver, it is another run.
+    assert run_of_optimum(posed, full, Budget(4.0, 60.0), 0) is None
+    assert run_of_optimum(posed, full, Budget(None, 1e-9), 0) is None
+    assert run_of_optimum(posed, Contender("mine", FullBatch(), Newton()), unlimited, 0) is None
+    assert run_of_optimum(posed, mini_batch(32), unlimited, 0) is None
+    assert run(posed, full, Budget(4.0, 60.0)).last.passes == 4.0
 
 
 def test_by_default_passes_end_those_that_draw_rows() -> None:

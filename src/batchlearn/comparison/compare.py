@@ -17,6 +17,7 @@ from batchlearn.comparison.contenders import (
     default_contenders,
     mini_batch,
     run_contender,
+    run_of_optimum,
 )
 from batchlearn.comparison.critical import MeasuredBatchSizes, NoiseAt, judge_batch_sizes, noise_along, sampling_loss
 from batchlearn.comparison.judging import held_out_scores, measure_memory
@@ -191,13 +192,14 @@ def _all_runs(arena: _Arena) -> Generator[Progress, None, dict[str, tuple[tuple[
     """Run each contender with each seed and on the rows as stored; once where nothing is drawn at random.
 
     Those that draw end where more is not worth it: only a full batch gets to the optimum. Full batch, whose readings
-    are shared out over the threads, runs by itself; the others at once, a thread each.
+    are shared out over the threads, has run where the optimum was found, or runs by itself; the others at once.
     """
     benchmark, budget, runs = arena.benchmark, arena.plan.budget, {}
     drawn = [contender for contender in arena.plan.entrants if contender.regime.size is not None]
     for contender in arena.plan.entrants:
         if contender not in drawn:
-            run = yield from run_contender(benchmark, contender, budget, arena.seed)
+            run = run_of_optimum(benchmark, contender, budget, arena.seed)
+            run = run or (yield from run_contender(benchmark, contender, budget, arena.seed))
             runs[contender.name] = (run,), None
     asked = [(contender, seed, SHUFFLED) for contender in drawn for seed in arena.seeds]
     asked += [(contender, arena.seed, STORED) for contender in drawn]

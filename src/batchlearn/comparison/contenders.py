@@ -152,6 +152,22 @@ class Run:
         return seen[-1] if seen else None
 
 
+def run_of_optimum(benchmark: Benchmark, contender: Contender, budget: Budget, seed: int) -> Run | None:
+    """Return the steps that led to the optimum as the run of the full batch that they were.
+
+    None for another contender, and where its budget does not hold them all.
+    """
+    optimum, start = benchmark.optimum, RunCheckpoint(0, 0.0, 0.0, benchmark.optimum.null_value)
+    if contender.regime.size is not None or contender.solver is not None or not optimum.trace:
+        return None
+    end, seconds = optimum.trace[-1], seconds_each(budget, benchmark.steps_seconds)
+    if end.seconds > seconds or end.passes > passes_each(budget, contender.regime):
+        return None
+    rows = len(benchmark.rows)
+    steps = (RunCheckpoint(one.passes * rows, one.passes, one.seconds, one.value) for one in optimum.trace)
+    return Run(contender, seed, SHUFFLED, optimum.solver, (start, *steps), optimum.parameters, RunEnd.FINISHED)
+
+
 def run_contender(
     benchmark: Benchmark,
     contender: Contender,

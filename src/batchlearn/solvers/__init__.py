@@ -29,6 +29,7 @@ class LeadPoint(NamedTuple):
 
     parameters: Floats  # (d,)
     passes: int
+    value: float | None = None  # the objective there, where steps have read all rows for it
 
 
 class ReadingPlan(NamedTuple):

@@ -216,7 +216,7 @@ class Newton(Solver["NewtonState"]):
         if objective.loss.corners is not None:
             with suppress(NotPositiveDefinite):
                 near = from_above(objective, rows, objective.loss.corners, self, led.parameters)
-                yield led._replace(parameters=self.delivered(near) if led.passes else near)
+                yield LeadPoint(self.delivered(near) if led.passes else near, led.passes)
 
     def _led_by_a_sample(self, objective: Objective, rows: Rows, parameters: Floats) -> Iterator[LeadPoint]:
         """Yield where growing samples lead, every so many-th row (Mokhtari et al. 2016; damped)."""
@@ -251,12 +251,12 @@ class Newton(Solver["NewtonState"]):
         most = _STEPS_WORTH * costs.expansion / costs.gradient
         while spent < most and (found := sampled_hessian(objective, rows, parameters)) is not None:
             state = solver.start(objective, rows, parameters, found=found)
-            yield LeadPoint(state.parameters, spent + state.passes)
+            yield LeadPoint(state.parameters, spent + state.passes, state.value)
             while not state.stuck and state.steps < _RENEWED_AFTER:
                 if state.smallest * rows.total_weight < _GRADIENTS_LEAD:
                     return
                 state = solver.step(objective, rows, state)
-                yield LeadPoint(state.parameters, spent + state.passes)
+                yield LeadPoint(state.parameters, spent + state.passes, state.value)
             parameters, spent = state.parameters, spent + state.passes
             if state.stuck:
                 break
@@ -266,10 +266,10 @@ class Newton(Solver["NewtonState"]):
         """Yield where steps with a block a class lead: each costs readings, not a factor of all classes."""
         solver, enough = LimitedMemory(), _BLOCKS_LEAD * len(parameters) / rows.total_weight
         state = solver.start(objective, rows, parameters)
-        yield LeadPoint(state.parameters, state.passes)
+        yield LeadPoint(state.parameters, state.passes, state.value)
         while not state.stuck and state.steps < _STEPS_BY_BLOCKS and not state.smallest < enough:
             state = solver.step(objective, rows, state)
-            yield LeadPoint(state.parameters, state.passes)
+            yield LeadPoint(state.parameters, state.passes, state.value)
 
 
 def _saved(rows: Rows, outputs: int = 1) -> float:

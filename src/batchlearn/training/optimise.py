@@ -129,10 +129,14 @@ def iter_optimise(
     null_value = _null_value(objective, rows, null)
     # A start that is worse than no model at all costs more steps than it saves.
     useful = start is not None and objective.value(rows, start) <= null_value
-    parameters, spent = start if start is not None and useful else null, 0
-    for led in solver.lead(objective, rows, parameters, fresh=start is None):
-        parameters, spent = led
-        if time.perf_counter() - began > problem.seconds:
+    begin = start if start is not None and useful else null
+    parameters, spent, trace = begin, 0, list[Step]()
+    for led in solver.lead(objective, rows, begin, fresh=start is None):
+        parameters, spent, seconds = led.parameters, led.passes, time.perf_counter() - began
+        if led.value is not None:
+            trace.append(Step(spent, led.value, None, None, seconds))
+            yield trace[-1]
+        if seconds > problem.seconds:
             break
     way = _SolverRun(problem, rows, regime, solver, parameters, null_value, spent, solver.most_passes, seed, began)
     try:
@@ -154,7 +158,7 @@ def iter_optimise(
         solver.name,
         value,
         null_value,
-        tuple(found.trace),
+        (*trace, *found.trace),
         found.passes,
         time.perf_counter() - began,
     )
