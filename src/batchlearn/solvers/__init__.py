@@ -123,6 +123,10 @@ class Solver(Protocol[State]):
         """Return the state after the rows that the regime shows: all of them, or a stretch to be cut into batches."""
         ...
 
+    def values_of_row(self, coefficients: int, size: int) -> float:  # noqa: ARG002 - most cost as much in any batch
+        """Return how many numbers a row in a batch of so many meets at the most."""
+        return coefficients
+
     def begin_pass(self, objective: Objective, rows: Rows, state: State) -> State:  # noqa: ARG002 - most need nothing
         """Return the state at the beginning of a pass over all rows."""
         return state

@@ -31,7 +31,7 @@ from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.statistics.objective import Objective
 
 # Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop. Halved, but not
-# below the fewest, while rows times coefficients are more than so many.
+# below the fewest, while rows times the numbers that one meets are more than so many.
 _STRETCH_ROWS, _FEWEST_STRETCH_ROWS, _STRETCH_VALUES = 16_384, 1_024, 2e7
 # Multiplications a row, for the inverse Hessian times one gradient a batch.
 _LARGEST_SQUARE = 50_000
@@ -215,7 +215,8 @@ def run(
     size = counted if regime.size is None else min(regime.size, counted)
     reading = ReadingPlan(size, counted, rows.total_weight, seed)
     length = _STRETCH_ROWS
-    while length > _FEWEST_STRETCH_ROWS and length * len(parameters) > _STRETCH_VALUES:
+    values = solver.values_of_row(len(parameters), size)
+    while length > _FEWEST_STRETCH_ROWS and length * values > _STRETCH_VALUES:
         length //= 2
     length = max(length // size, 1) * size
 
