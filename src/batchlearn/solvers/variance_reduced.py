@@ -66,7 +66,7 @@ class SampledHessian:
     """A Hessian (d, d) made from a sample, factored where a step asks for it, and the least diagonal that is safe."""
 
     matrix: Floats
-    floor: float
+    floor: Floats | float  # of the diagonal
 
     @cached_property
     def factor(self) -> StepFactor:
@@ -245,7 +245,7 @@ def _inverse(hessian: Floats) -> NDArray[np.float32]:
     """
     diagonal = np.sqrt(np.diagonal(hessian))
     if np.all(np.isfinite(hessian)) and np.all(diagonal > 0.0):
-        scaled = np.empty(hessian.shape, dtype=np.float32)
+        scaled: NDArray[np.float32] = np.empty(hessian.shape, dtype=np.float32)
         np.divide(hessian, np.multiply.outer(diagonal, diagonal), out=scaled, casting="same_kind")
         lower = scaled.T  # the same matrix in the order of LAPACK
         # What is left of a column beside those before it, of one.
@@ -254,6 +254,5 @@ def _inverse(hessian: Floats) -> NDArray[np.float32]:
             square_lower(lower)
             whole = symmetric(scaled)
             whole /= diagonal.astype(np.float32)[:, None]
-            whole /= diagonal.astype(np.float32)
-            return whole
+            return np.divide(whole, diagonal.astype(np.float32), out=whole)
     return factorise(hessian, 0.0).inverse_hessian.astype(np.float32)
