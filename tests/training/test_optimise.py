@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +10,13 @@ import pytest
 from tests.objectives.oracle import Oracle, exact
 from tests.training.trials import amounts, dense_rows
 
-from batchlearn.data.rows import Rows
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.errors import DataError, NoFiniteOptimum
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import FACTOR_LIMIT
 from batchlearn.objectives.losses import LOSSES
-from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.stopping import LossWithin, PredictionsWithin, Stopping
-from batchlearn.solvers import LeadPoint
 from batchlearn.solvers.newton import Newton
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.statistics.objective import Objective, ridge
@@ -341,20 +336,6 @@ def test_every_step_is_seen_and_the_last_is_the_best() -> None:
     assert seen[-1].bound is not None
 
 
-def test_what_led_to_a_solver_counts_among_the_seconds_of_its_steps() -> None:
-    @dataclass(frozen=True)
-    class Led(Newton):
-        def lead(self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool) -> Iterator[LeadPoint]:  # noqa: ARG002 - leads nowhere
-            time.sleep(0.2)
-            yield LeadPoint(parameters, 7)
-
-    X, label = data("logistic")
-    posed = problem(dense_rows(X, label), "logistic", 1e-3)
-    led, alone = optimise(posed, solver=Led()), optimise(posed, solver=Newton())
-    assert led.trace[0].seconds >= 0.2
-    assert [step.passes for step in led.trace] == [step.passes + 7 for step in alone.trace]
-
-
 def test_what_rounding_does_not_allow_ends_at_the_floor() -> None:
     X, label = data("logistic")
     found = optimise(problem(dense_rows(X, label), "logistic", 1e-3, LossWithin(1e-60)))
@@ -400,23 +381,4 @@ def test_rows_that_repeat_are_merged_on_the_way_and_all_certified(solver: Newton
     assert found.certification.certificate.rows == len(rows)
     alone = optimise(problem(dense_rows(X, label), "logistic", 1e-3), solver=solver)
     distance, allowed = apart(found, alone)
-    assert distance <= allowed
-
-
-def test_steps_with_a_block_a_class_lead_newton_near_the_optimum() -> None:
-    rng = np.random.default_rng(5)
-    X = rng.normal(size=(600, 4))
-    label = np.argmax(X[:, :3] + rng.gumbel(size=(600, 3)), axis=1).astype(np.float64)
-    rows = dense_rows(X, label, chunk=200)
-    objective = Objective(SoftmaxLoss(3), ridge(rows.layout, 1e-3, outputs=2))
-    posed = Problem(objective, rows, PredictionsWithin(), Units.plain(5), [str(j) for j in range(10)])
-    led, alone = optimise(posed, solver=Newton()), optimise(posed, solver=LimitedMemory())
-    assert led.certification.certificate.certified
-    before = list(Newton().lead(objective, rows, objective.null_parameters(rows), fresh=True))
-    assert [(point.passes, point.value) for point in before] == [step[:2] for step in led.trace[: len(before)]]
-    assert [point.value for point in before] == [objective.value(rows, point.parameters) for point in before]
-    own = led.trace[len(before) :]
-    assert 1 <= len(own) <= 3
-    assert led.passes > own[0].passes == before[-1].passes + 1 > 5  # what led there was read too
-    distance, allowed = apart(led, alone)
     assert distance <= allowed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from tests.solvers.problems import Posed, posed, taken
 from tests.training.made import made, table_of
+from tests.training.trials import dense_rows
 
 import batchlearn as bl
 from batchlearn.data.rows import Rows
@@ -26,7 +28,7 @@ from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
-from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, Status, optimise
 from batchlearn.training.regimes import (
@@ -275,3 +277,37 @@ def test_what_leads_to_a_solver_is_seen_and_counted_whoever_goes_on() -> None:
         assert [one.passes + 5 for one in alone] == passes[2:]
         assert np.array_equal(alone[-1].parameters, seen[-1].parameters)
     assert [one.passes for one in run(problem, FullBatch(), Led(), passes=4.0)] == [2, 5]
+
+
+def test_what_led_to_a_solver_counts_among_the_seconds_of_its_steps() -> None:
+    @dataclass(frozen=True)
+    class Led(Newton):
+        def lead(self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool) -> Iterator[LeadPoint]:  # noqa: ARG002 - leads nowhere
+            time.sleep(0.2)
+            yield LeadPoint(parameters, 7)
+
+    found = posed()
+    names = [str(j) for j in range(found.rows.layout.size)]
+    problem = Problem(found.objective, found.rows, LossWithin(1e-9), Units.plain(len(names)), names)
+    led, alone = optimise(problem, solver=Led()), optimise(problem, solver=Newton())
+    assert led.trace[0].seconds >= 0.2
+    assert [step.passes for step in led.trace] == [step.passes + 7 for step in alone.trace]
+
+
+def test_steps_with_a_block_a_class_lead_newton_near_the_optimum() -> None:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(600, 4))
+    label = np.argmax(X[:, :3] + rng.gumbel(size=(600, 3)), axis=1).astype(np.float64)
+    rows = dense_rows(X, label, chunk=200)
+    objective = Objective(SoftmaxLoss(3), ridge(rows.layout, 1e-3, outputs=2))
+    problem = Problem(objective, rows, LossWithin(1e-12), Units.plain(5), [str(j) for j in range(10)])
+    led, alone = optimise(problem, solver=Newton()), optimise(problem, solver=LimitedMemory())
+    assert led.certification.certificate.certified
+    before = list(Newton().lead(objective, rows, objective.null_parameters(rows), fresh=True))
+    assert [(point.passes, point.value) for point in before] == [step[:2] for step in led.trace[: len(before)]]
+    assert [point.value for point in before] == [objective.value(rows, point.parameters) for point in before]
+    own = led.trace[len(before) :]
+    assert 1 <= len(own) <= 3
+    assert led.passes > own[0].passes == before[-1].passes + 1 > 5  # what led there was read too
+    bounds = led.certification.certificate.coefficient_bound, alone.certification.certificate.coefficient_bound
+    assert np.max(np.abs(led.parameters - alone.parameters)) <= sum(bound or 0.0 for bound in bounds)
