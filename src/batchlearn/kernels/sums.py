@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ _WORTH_PAIRS = 100
 # Kernels multiply coefficients by the factors of sparse columns instead of entries: what underflow loses then, times
 # the largest value, has to be below what is charged for it (`rounding.UNDERFLOW`).
 _LEAST_FACTOR, _MOST_FACTOR = 2.0**-60, 2.0**60
+Precision = TypeVar("Precision", np.float32, np.float64)
 _BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
 # Dense columns beyond which quadratic forms of several outputs are products of matrices.
 _FEW_COLUMNS = 128
@@ -332,7 +333,7 @@ def output_forms(layout: Layout, block: Block, triangles: Floats, outputs: int) 
     return forms
 
 
-def symmetric(whole: Floats) -> Floats:
+def symmetric(whole: NDArray[Precision]) -> NDArray[Precision]:
     """Complete a symmetric matrix from its upper triangle, in place, and return it."""
     for start in range(0, len(whole), _MIRRORED):  # a strip at a time: it stays in the cache while it is turned
         stop = start + _MIRRORED

@@ -9,9 +9,9 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import cython_lapack
-
-from batchlearn.kernels.design import Floats
 
 _LOWER, _NOT_UNIT = ctypes.byref(ctypes.c_char(b"L")), ctypes.byref(ctypes.c_char(b"N"))
 
@@ -27,27 +27,29 @@ def _routine(name: str) -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_dpotrf, _dtrtri, _dlauum = map(_routine, ("dpotrf", "dtrtri", "dlauum"))
+# By the numbers of the matrix: of double and of single precision.
+_POTRF, _TRTRI, _LAUUM = ({kind: _routine(f"{kind}{name}") for kind in "ds"} for name in ("potrf", "trtri", "lauum"))
 
 
-def _in_place(routine: Callable[..., Any], matrix: Floats, *letters: Any) -> int:
-    if not (matrix.flags["F"] and matrix.flags["W"] and matrix.dtype.char == "d"):
-        raise ValueError("a triangle is worked on in place: the matrix needs to be float64, in the order of Fortran")
+def _in_place(routines: dict[str, Callable[..., Any]], matrix: NDArray[np.floating[Any]], *letters: Any) -> int:
+    routine = routines.get({"d": "d", "f": "s"}.get(matrix.dtype.char, ""))
+    if not (matrix.flags["F"] and matrix.flags["W"] and routine):
+        raise ValueError("a triangle is worked on in place: the matrix needs to be of floats, in the order of Fortran")
     size, information = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int()
     routine(*letters, size, ctypes.c_void_p(matrix.ctypes.data), size, ctypes.byref(information))
     return information.value
 
 
-def factor_lower(matrix: Floats) -> int:
+def factor_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a symmetric matrix by its Cholesky factor; return 0, or at which leading minor there is none."""
-    return _in_place(_dpotrf, matrix, _LOWER)
+    return _in_place(_POTRF, matrix, _LOWER)
 
 
-def invert_lower(matrix: Floats) -> int:
+def invert_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a triangle by its inverse; return 0, or which entry of the diagonal is zero."""
-    return _in_place(_dtrtri, matrix, _LOWER, _NOT_UNIT)
+    return _in_place(_TRTRI, matrix, _LOWER, _NOT_UNIT)
 
 
-def square_lower(matrix: Floats) -> int:
+def square_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a triangle L by the lower triangle of L'L; return 0."""
-    return _in_place(_dlauum, matrix, _LOWER)
+    return _in_place(_LAUUM, matrix, _LOWER)
