@@ -5,6 +5,7 @@ Importing this package loads neither NumPy nor Arrow: each command is imported w
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -69,6 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep_rows_in(Path(cache))
     with boundary, _interruptible():
         if argv is None and tokens not in ([], ["-h"], ["--help"], ["--version"]):
+            # What is imported stays: a tenth of the time of it would go to a search for garbage. `parse_and_run` has
+            # it searched for again, among what is made from then on.
+            gc.disable()
             _leave_pandas_out()
         boundary.exit_code = _run(tokens, boundary.as_json)
     return boundary.exit_code

@@ -74,12 +74,10 @@ def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:
     for name, what in commands.items():
         app.command(f"{homes[name]}:{name}", name=name, help=what)
     if tokens and tokens[0] in homes:
-        # What is imported stays: a tenth of the time of it would go to a search for garbage.
-        gc.disable()
-        try:
-            import_module(homes[tokens[0]])
-        finally:
-            gc.enable()
+        import_module(homes[tokens[0]])
+    if not gc.isenabled():  # as `main` of a process of its own has it
+        gc.freeze()
+        gc.enable()
     try:
         # The command runs in here too, but raises none of the parser's errors.
         return app(tokens, print_error=False, exit_on_error=False)

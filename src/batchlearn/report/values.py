@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
 
-from batchlearn.evaluation.intervals import Estimate
 from batchlearn.formatting.numbers import decimals, fixed
+
+if TYPE_CHECKING:
+    from batchlearn.evaluation.intervals import Estimate
 
 # A name is recognised by this much of it; a page of longer ones is read by nobody.
 LONGEST_NAME, LONGEST_SENTENCE = 120, 2000

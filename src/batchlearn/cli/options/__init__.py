@@ -17,7 +17,6 @@ from cyclopts import Parameter
 from batchlearn.errors import quoted
 from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.encoded import EncodedModel
-from batchlearn.models.files import StoredModel, read_model
 from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
@@ -89,6 +88,8 @@ def flags_of(kind: type, *wanted: str) -> Any:
 
 
 if TYPE_CHECKING:
+    from batchlearn.models.files import StoredModel
+
     RoleFlags: TypeAlias = Roles
     JudgingFlags: TypeAlias = Roles
     FeatureFlags: TypeAlias = Roles
@@ -141,6 +142,8 @@ class CodeOptions:
 
     def open(self, path: str) -> StoredModel:
         """Read a model, and fit again what no file holds where that was asked for."""
+        from batchlearn.models.files import read_model  # imported here: a training reads no model
+
         stored = read_model(path, self.allowed)
         if self.rebuild is None:
             return stored
