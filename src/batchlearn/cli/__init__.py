@@ -78,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if tokens[0] not in _WITHOUT_ROWS:
                 _import_arrow()
         boundary.exit_code = _run(tokens, boundary.as_json)
+    if argv is None:
+        gc.freeze()  # else Python would look for garbage among all modules before it ends: 0.07 s of a training
     return boundary.exit_code
 
 
