@@ -10,7 +10,8 @@ from tests.objectives.oracle import Oracle
 from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows.memory import MemoryRows
-from batchlearn.kernels.design import Floats
+from batchlearn.data.rows.stored import StoredChunk
+from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.solvers import newton, preconditioner
 from batchlearn.solvers.newton import Newton, NewtonState
@@ -134,6 +135,25 @@ def test_a_fit_of_many_coefficients_begins_along_preconditioned_gradients(monkey
     led, spent, _ = list(Newton().lead(objective, rows, null, fresh=True))[-1]
     state = Newton().start(objective, rows, led)
     assert state.decrement**2 * 4000 < 1e-4, "the default stop is not met"
+    assert 4 < spent < 25
+
+
+def test_gradients_lead_over_levels_whose_squares_are_penalised_without_a_factor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(6)
+    codes = np.stack([rng.integers(0, 40, 4000), rng.integers(0, 12, 4000)]).astype(np.uint8)
+    eta = rng.normal(size=40)[codes[0]] + rng.normal(size=12)[codes[1]]
+    label = (rng.random(4000) < 1.0 / (1.0 + np.exp(-eta))).astype(np.float64)
+    chunk, layout = StoredChunk(np.empty((0, 4000)), codes, label), Layout(True, 0, (40, 12))
+    rows = MemoryRows(layout, (chunk,), np.zeros(0), np.ones(0))
+    objective = Objective(LOSSES["logistic"], ridge(layout, 1e-3))
+    monkeypatch.setattr(newton, "_LEAST_SAVED", -np.inf)
+    monkeypatch.setattr(newton, "MANY", 30)
+    monkeypatch.setattr(newton, "_STEPS_WORTH", 100.0)
+    monkeypatch.setattr(newton, "sampled_hessian", lambda *_: pytest.fail("a Hessian was factored"))
+    led, spent, _ = list(Newton().lead(objective, rows, objective.null_parameters(rows), fresh=True))[-1]
+    assert Newton().start(objective, rows, led).decrement ** 2 * 4000 < 1e-4, "the default stop is not met"
     assert 4 < spent < 25
 
 

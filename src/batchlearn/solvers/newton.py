@@ -47,9 +47,9 @@ _LAST_SHARE, _HEAD_STEPS = 8, 10
 MANY = 400
 # Steps along preconditioned gradients: of classes until the gain that is left is this little, in total, for each
 # coefficient; of one output until it is what the default stop asks for, anew where so many came to no end, and for no
-# longer than so many Newton steps would take.
+# longer than so many Newton steps would take; a share of that without a factor.
 _STEPS_BY_BLOCKS, _BLOCKS_LEAD = 100, 1e-6
-_GRADIENTS_LEAD, _RENEWED_AFTER, _STEPS_WORTH = 3e-7, 16, 2.0
+_GRADIENTS_LEAD, _RENEWED_AFTER, _STEPS_WORTH, _SHARE_WITHOUT_FACTOR = 3e-7, 16, 2.0, 0.25
 
 
 class NewtonState(NamedTuple):
@@ -249,15 +249,21 @@ class Newton(Solver["NewtonState"]):
         """Yield where gradients of all rows lead, preconditioned by the Hessian of some (Xu et al. 2020, L-BFGS)."""
         costs, solver, spent = pass_costs(rows), LimitedMemory(renewed=()), 0
         most = _STEPS_WORTH * costs.expansion / costs.gradient
-        while spent < most and (found := sampled_hessian(objective, rows, parameters)) is not None:
+        # Of levels whose squares alone are penalised their counts about the mean row say as much as a rule, without one.
+        sampled = not rows.layout.groups or bool(objective.penalty.blocks)
+        steps = max(_RENEWED_AFTER, int(_SHARE_WITHOUT_FACTOR * most))
+        while spent < most:
+            found = sampled_hessian(objective, rows, parameters) if sampled else None
+            if sampled and found is None:
+                return
             state = solver.start(objective, rows, parameters, found=found)
             yield LeadPoint(state.parameters, spent + state.passes, state.value)
-            while not state.stuck and state.steps < _RENEWED_AFTER:
+            while not state.stuck and state.steps < (_RENEWED_AFTER if sampled else steps):
                 if state.smallest * rows.total_weight < _GRADIENTS_LEAD:
                     return
                 state = solver.step(objective, rows, state)
                 yield LeadPoint(state.parameters, spent + state.passes, state.value)
-            parameters, spent = state.parameters, spent + state.passes
+            parameters, spent, sampled = state.parameters, spent + state.passes, True
             if state.stuck:
                 break
 
