@@ -123,7 +123,7 @@ class Solver(Protocol[State]):
         """Return the state after the rows that the regime shows: all of them, or a stretch to be cut into batches."""
         ...
 
-    def values_of_row(self, coefficients: int, size: int) -> float:  # noqa: ARG002 - most cost as much in any batch
+    def values_of_row(self, objective: Objective, coefficients: int, size: int) -> float:  # noqa: ARG002 - most cost as much under any objective, in any batch
         """Return how many numbers a row in a batch of so many meets at the most."""
         return coefficients
 

@@ -134,7 +134,7 @@ class VarianceReducedNewton(Solver["ReducedState"]):
             reading=reading,
         )
 
-    def values_of_row(self, coefficients: int, size: int) -> float:
+    def values_of_row(self, objective: Objective, coefficients: int, size: int) -> float:  # noqa: ARG002 - under any
         """Return its share of the inverse Hessian that a batch is multiplied by, which is read as fast as it can be."""
         return coefficients * max(1.0, _SHARE_OF_INVERSE * coefficients / size)
 
