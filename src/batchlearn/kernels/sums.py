@@ -53,7 +53,7 @@ def compiled_rows(layout: Layout, block: Block, bundled: Sequence[Bundle] = ()) 
         stored = stored.astype(np.float64)
     codes, levels = block.codes, layout.groups
     if bundled:
-        codes = np.stack([one.cell(codes) for one in bundled]).astype(np.uint32)
+        codes = np.stack([one.cell(codes, np.uint32) for one in bundled])
         levels = tuple(one.cells for one in bundled)
     rows = module.Rows(stored, given.shift, given.scale, given.intercept, int(given.entries), codes, _levels(levels))
     sparse = block.sparse_columns
@@ -290,13 +290,16 @@ def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, va
         gram[where, part] = (indicator @ scaled)[:-1]
 
 
-def quadratic_forms_of_rows(layout: Layout, block: Block, matrix: Floats) -> Floats:
-    """Return what `design.quadratic_form` does, shape (m,); rows without levels, or with sparse columns, by its way."""
+def quadratic_forms_of_rows(layout: Layout, block: Block, padded: Floats) -> Floats:
+    """Return what `design.quadratic_form` does, shape (m,); rows without levels, or with sparse columns, by its way.
+
+    `padded`: the matrix with one more row and column, of zeros: those of no level.
+    """
     compiled = compiled_rows(layout, block) if layout.groups and not layout.sparse else None
     if compiled is None:
-        return quadratic_form(layout, block, matrix)
+        return quadratic_form(layout, block, padded[:-1, :-1])
     form = np.empty(block.rows)
-    compiled.forms(np.pad(matrix, (0, 1)), form)
+    compiled.forms(padded, form)
     return form
 
 

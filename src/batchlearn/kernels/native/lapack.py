@@ -17,8 +17,6 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from batchlearn.kernels.design import Floats
-
 _LOWER, _NOT_UNIT = ctypes.byref(ctypes.c_char(b"L")), ctypes.byref(ctypes.c_char(b"N"))
 
 
@@ -51,22 +49,20 @@ def _routine(name: str) -> Callable[..., Any]:
 
 
 # By the numbers of the matrix: of double and of single precision.
-_POTRF, _TRTRI, _LAUUM = (
-    {kind: _routine(f"{letter}{name}") for kind, letter in (("d", "d"), ("f", "s"))}
-    for name in ("potrf", "trtri", "lauum")
-)
+_POTRF, _TRTRI, _LAUUM = ({kind: _routine(f"{kind}{name}") for kind in "ds"} for name in ("potrf", "trtri", "lauum"))
 _dpotrs, _dpocon = map(_routine, ("dpotrs", "dpocon"))
 
 
-def _at(array: NDArray[np.floating[Any]], kinds: str = "d") -> ctypes.c_void_p:
+def _at(array: NDArray[Any], kinds: str = "d") -> ctypes.c_void_p:
     if not (array.flags["F"] and array.flags["W"] and array.dtype.char in kinds):
         raise ValueError("LAPACK works in place: an array needs to be of floats, in the order of Fortran")
     return ctypes.c_void_p(array.ctypes.data)
 
 
 def _in_place(routines: dict[str, Callable[..., Any]], matrix: NDArray[np.floating[Any]], *letters: Any) -> int:
-    size, information, at = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int(), _at(matrix, "df")
-    routines[matrix.dtype.char](*letters, size, at, size, ctypes.byref(information))
+    place, routine = _at(matrix, "df"), routines["s" if matrix.dtype.char == "f" else "d"]
+    size, information = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int()
+    routine(*letters, size, place, size, ctypes.byref(information))
     return information.value
 
 
@@ -85,7 +81,7 @@ def square_lower(matrix: NDArray[np.floating[Any]]) -> int:
     return _in_place(_LAUUM, matrix, _LOWER)
 
 
-def solve_lower(factor: Floats, vectors: Floats) -> Floats:
+def solve_lower(factor: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (L L')^-1 v of a Cholesky factor, for a vector (d,) or for several, (d, k)."""
     solved, information = np.array(vectors, dtype=np.float64, order="F"), ctypes.c_int()
     size, count = (ctypes.byref(ctypes.c_int(one)) for one in (len(factor), solved.size // max(len(factor), 1)))
@@ -93,7 +89,7 @@ def solve_lower(factor: Floats, vectors: Floats) -> Floats:
     return solved
 
 
-def reciprocal_condition(factor: Floats, norm: float) -> float:
+def reciprocal_condition(factor: NDArray[np.float64], norm: float) -> float:
     """Estimate 1 / (||A|| ||A^-1||) of A = L L' in the 1-norm, of which a bound on ||A|| is given."""
     estimate, information = ctypes.c_double(), ctypes.c_int()
     size = ctypes.byref(ctypes.c_int(len(factor)))
