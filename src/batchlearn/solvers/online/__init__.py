@@ -26,7 +26,7 @@ class RowSolver(Solver[State], Protocol[State]):
         """
         ...
 
-    def values_of_row(self, objective: Objective, coefficients: int, size: int) -> float:  # noqa: ARG002 - rows by one
+    def values_of_row(self, objective: Objective, coefficients: int) -> float:
         """Return how many numbers a row meets; as many as take its time where Python goes through the rows."""
         fast = native.compiled() is not None and compiled_loss(objective.loss) is not None
         return coefficients if fast else max(coefficients, _INTERPRETED)
