@@ -2,25 +2,27 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.comparison.made import ROWS, table
+from tests.comparison.made import ROWS, benchmark, outcome_of, run_of, table
 from tests.report.reading import Reading
 
 import batchlearn as bl
 from batchlearn.comparison import compare as module
 from batchlearn.comparison.compare import ComparisonPlan, compare
 from batchlearn.comparison.contenders import Budget, Contender, RunEnd, mini_batch
+from batchlearn.comparison.critical import noise_along
 from batchlearn.comparison.judging import Memory, measure_memory
 from batchlearn.comparison.outcome import BEST_KNOWN, CERTIFIED, Comparison
 from batchlearn.comparison.problem import Benchmark
 from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.notes import Code, Note, recorded
-from batchlearn.progress import Progress
+from batchlearn.progress import Progress, finish
 from batchlearn.report.page import page
 from batchlearn.training.certificate import Proved
 from batchlearn.training.recipe import Recipe
@@ -98,6 +100,21 @@ def test_only_full_batch_goes_on_where_more_is_not_worth_it(compared: Comparison
     early = [run for one in others for run in one.runs if run.ended is RunEnd.GOOD_ENOUGH]
     assert early
     assert all(run.last.value - compared.benchmark.optimum.value <= compared.good_enough for run in early)
+
+
+def test_a_size_that_is_looked_at_late_is_measured_beside_one_that_ended_early() -> None:
+    posed = benchmark()
+    outcomes = (
+        outcome_of(run_of("mini-batch 32", (0.5, 1.0, 0.7))),
+        outcome_of(run_of("mini-batch 128", (0.9, 1.0, 0.6))),
+    )
+    arena = module._Arena(posed, SHORT, 0, time.perf_counter(), -math.inf)
+    found = finish(module._measured(arena, noise_along(posed), outcomes))
+    assert found is not None
+    assert found.passes == 0.9
+    assert [size for size, *_ in found.sizes] == [32, 128]
+    assert [middle for _, middle, *_ in found.sizes] == pytest.approx([0.2, 0.1])
+    assert found.largest == 128
 
 
 def test_of_one_solver_the_memory_of_the_largest_batch_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

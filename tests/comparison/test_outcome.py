@@ -52,7 +52,10 @@ def test_a_run_that_ends_above_its_start_has_diverged(value: float, diverged: bo
     assert outcome_of(good, run_of("online", (1.0, 1.0, value), seed=1)).diverged is diverged
 
 
-@pytest.mark.parametrize(("looks", "diverged"), [((1.9, 1.3), False), ((1.3, 1.9), True), ((math.inf, 1.3), True)])
+@pytest.mark.parametrize(
+    ("looks", "diverged"),
+    [((1.9, 1.3), False), ((9.0, 5.0), False), ((1.3, 1.9), True), ((math.inf, 1.3), True), ((700.0, 300.0), True)],
+)
 def test_a_run_that_was_cut_off_on_its_way_down_has_not_diverged(looks: tuple[float, float], diverged: bool) -> None:
     good = run_of("online", (1.0, 1.0, 0.6))
     cut = run_of("online", *((at, at, value) for at, value in zip((1.0, 2.0), looks, strict=True)), seed=1)

@@ -24,6 +24,12 @@ def test_contenders_start_from_the_mean_and_are_measured_from_the_certified_opti
     assert posed.loss_bound < 1e-6
 
 
+def test_the_optimum_is_that_of_all_rows_at_once_whatever_the_recipe_reads() -> None:
+    posed = benchmark(recipe=Recipe(loss="logistic", batch_size=32))
+    assert posed.optimum.solver == "newton-cholesky"
+    assert posed.loss_bound is not None
+
+
 def test_a_penalty_that_is_asked_for_is_one_for_all_terms() -> None:
     objective: Objective = benchmark(recipe=Recipe(alpha=0.25)).objective
     assert isinstance(objective.penalty, Quadratic)

@@ -99,9 +99,9 @@ def test_a_start_factors_no_hessian_that_no_step_asks_for() -> None:
 
 
 def test_a_stretch_holds_fewer_rows_where_a_batch_is_dear() -> None:
-    solver = VarianceReducedNewton()
-    assert solver.values_of_row(100, 8192) == StochasticGradient().values_of_row(100, 8192) == 100
-    assert solver.values_of_row(1000, 10) == 20_000
+    solver, objective = VarianceReducedNewton(), posed().objective
+    assert solver.values_of_row(objective, 100) == StochasticGradient().values_of_row(objective, 100) == 100
+    assert solver.values_of_row(objective, 1600) == 16_000
 
 
 def test_an_anchor_says_what_a_reading_of_all_rows_says() -> None:

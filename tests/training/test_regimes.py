@@ -17,6 +17,7 @@ from tests.training.trials import dense_rows
 import batchlearn as bl
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
+from batchlearn.kernels import native
 from batchlearn.kernels.design import Floats, Layout
 from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
@@ -311,3 +312,14 @@ def test_steps_with_a_block_a_class_lead_newton_near_the_optimum() -> None:
     assert led.passes > own[0].passes == before[-1].passes + 1 > 5  # what led there was read too
     bounds = led.certification.certificate.coefficient_bound, alone.certification.certificate.coefficient_bound
     assert np.max(np.abs(led.parameters - alone.parameters)) <= sum(bound or 0.0 for bound in bounds)
+
+
+def test_a_budget_is_looked_at_sooner_where_python_goes_through_the_rows() -> None:
+    problem = posed(rows=2_500)
+    assert problem.objective.loss.name == "logistic"
+    with native.numpy_serves():
+        seen = run(problem, Online(), NormalisedGradient(), passes=1.0)
+    assert [one.rows_read for one in seen] == [1024, 2048, 2500]
+    whole = run(problem, Online(), NormalisedGradient(), passes=1.0)
+    assert len(whole) == (1 if native.built() else 3)
+    np.testing.assert_allclose(seen[-1].parameters, whole[-1].parameters, rtol=1e-9)

@@ -251,7 +251,9 @@ def _measured(
     if not entrants:
         return None
     benchmark, best = arena.benchmark, outcomes[0].best
-    passes = min(run.last.passes for one in entrants.values() for run in one.runs)
+    made = [run for one in entrants.values() for run in one.runs]
+    # Where the first look at some run comes after the end of another, that one's end stands for it.
+    passes = max(min(run.last.passes for run in made), max(run.points[1].passes for run in made))
     values = {size: [run.value_at(passes) for run in one.runs] for size, one in entrants.items()}
     budget, enough = replace(arena.plan.budget, passes=passes), arena.enough
     # One seed each: the noise of a batch falls with its size, and smaller ones have shown how seeds differ.

@@ -71,15 +71,15 @@ class Outcome:
     def diverged(self) -> bool:
         """Whether a run on shuffled rows ended farther from the optimum than it began, or any run overflowed.
 
-        One that its budget cut off while it came nearer has not.
+        One that its budget cut off while it came nearer has not, unless it is ten times as far as where it began.
         """
         start = self.runs[0].points[0].value
         # Where there is next to nothing to learn, noise leaves a run a little above its start: that is no divergence.
-        allowed = start + max(0.1 * (start - self.best), 0.01 * abs(start))
+        margin = max(0.1 * (start - self.best), 0.01 * abs(start))
         for run in self.runs:
             looks = [point.value for point in run.points[1:]]  # the start not counted
-            coming_nearer = len(looks) > 1 and looks[-1] < looks[-2] < math.inf
-            if not run.last.value <= allowed and not coming_nearer:
+            coming_nearer = len(looks) > 1 and looks[-1] < looks[-2] < math.inf and looks[-1] < start + 100.0 * margin
+            if not run.last.value <= start + margin and not coming_nearer:
                 return True
         return self.stored is not None and not math.isfinite(self.stored.last.value)
 

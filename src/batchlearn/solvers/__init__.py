@@ -123,8 +123,8 @@ class Solver(Protocol[State]):
         """Return the state after the rows that the regime shows: all of them, or a stretch to be cut into batches."""
         ...
 
-    def values_of_row(self, coefficients: int, size: int) -> float:  # noqa: ARG002 - most cost as much in any batch
-        """Return how many numbers a row in a batch of so many meets at the most."""
+    def values_of_row(self, objective: Objective, coefficients: int) -> float:  # noqa: ARG002 - for most any will do
+        """Return how many numbers a row meets in any batch: runs of all sizes are looked at after the same rows."""
         return coefficients
 
     def begin_pass(self, objective: Objective, rows: Rows, state: State) -> State:  # noqa: ARG002 - most need nothing

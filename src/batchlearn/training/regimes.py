@@ -215,7 +215,7 @@ def run(
     size = counted if regime.size is None else min(regime.size, counted)
     reading = ReadingPlan(size, counted, rows.total_weight, seed)
     length = _STRETCH_ROWS
-    values = solver.values_of_row(len(parameters), size)
+    values = solver.values_of_row(objective, len(parameters))
     while length > _FEWEST_STRETCH_ROWS and length * values > _STRETCH_VALUES:
         length //= 2
     length = max(length // size, 1) * size

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeGuard
 
 from batchlearn.data.rows import Rows
+from batchlearn.kernels import native
 from batchlearn.kernels.design import Floats
 from batchlearn.solvers import RowsAtOnce, Solver, State
+from batchlearn.solvers.batches import compiled_loss
 from batchlearn.statistics.objective import Objective
+
+# Numbers that compiled loops meet in the time in which Python goes through one row.
+_INTERPRETED = 20_000.0
 
 
 class RowSolver(Solver[State], Protocol[State]):
@@ -20,6 +25,11 @@ class RowSolver(Solver[State], Protocol[State]):
         (m,) or (outputs, m).
         """
         ...
+
+    def values_of_row(self, objective: Objective, coefficients: int) -> float:
+        """Return how many numbers a row meets; as many as take its time where Python goes through the rows."""
+        fast = native.compiled() is not None and compiled_loss(objective.loss) is not None
+        return coefficients if fast else max(coefficients, _INTERPRETED)
 
     def step(self, objective: Objective, rows: Rows, state: State) -> State:
         """Return the state after the rows of a stretch."""
