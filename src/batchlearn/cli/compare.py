@@ -64,10 +64,15 @@ class PlanOptions:
     alpha: Annotated[float | None, Parameter(help="Strength of the penalty, of a plain linear model then.")] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
     seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS
-    passes: Annotated[float, Parameter(help="Passes over the rows that each run may make.")] = Budget.passes
+    passes: Annotated[
+        float | None,
+        Parameter(help="Passes over the rows that each run may make; 10, full batch as many as it needs unless given."),
+    ] = Budget.passes
     seconds: Annotated[
         float | None,
-        Parameter(help="Seconds of its own work that each run may take; those that the optimum took unless given."),
+        Parameter(
+            help="Seconds of its own work that each run may take; those of the steps to the optimum unless given."
+        ),
     ] = Budget.seconds
     rows: Annotated[Count, Parameter(help="Rows to compare on: a random sample of larger tables.")] = DEFAULT_ROWS
     memory: Memory = None

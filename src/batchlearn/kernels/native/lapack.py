@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import scipy
-
-from batchlearn.kernels.design import Floats
+from numpy.typing import NDArray
 
 _LOWER, _NOT_UNIT = ctypes.byref(ctypes.c_char(b"L")), ctypes.byref(ctypes.c_char(b"N"))
 
@@ -49,37 +48,40 @@ def _routine(name: str) -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_dpotrf, _dtrtri, _dlauum, _dpotrs, _dpocon = map(_routine, ("dpotrf", "dtrtri", "dlauum", "dpotrs", "dpocon"))
+# By the numbers of the matrix: of double and of single precision.
+_POTRF, _TRTRI, _LAUUM = ({kind: _routine(f"{kind}{name}") for kind in "ds"} for name in ("potrf", "trtri", "lauum"))
+_dpotrs, _dpocon = map(_routine, ("dpotrs", "dpocon"))
 
 
-def _at(array: Floats) -> ctypes.c_void_p:
-    if not (array.flags["F"] and array.flags["W"] and array.dtype.char == "d"):
-        raise ValueError("LAPACK works in place: an array needs to be float64, in the order of Fortran")
+def _at(array: NDArray[Any], kinds: str = "d") -> ctypes.c_void_p:
+    if not (array.flags["F"] and array.flags["W"] and array.dtype.char in kinds):
+        raise ValueError("LAPACK works in place: an array needs to be of floats, in the order of Fortran")
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _in_place(routine: Callable[..., Any], matrix: Floats, *letters: Any) -> int:
+def _in_place(routines: dict[str, Callable[..., Any]], matrix: NDArray[np.floating[Any]], *letters: Any) -> int:
+    place, routine = _at(matrix, "df"), routines["s" if matrix.dtype.char == "f" else "d"]
     size, information = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int()
-    routine(*letters, size, _at(matrix), size, ctypes.byref(information))
+    routine(*letters, size, place, size, ctypes.byref(information))
     return information.value
 
 
-def factor_lower(matrix: Floats) -> int:
+def factor_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a symmetric matrix by its Cholesky factor; return 0, or at which leading minor there is none."""
-    return _in_place(_dpotrf, matrix, _LOWER)
+    return _in_place(_POTRF, matrix, _LOWER)
 
 
-def invert_lower(matrix: Floats) -> int:
+def invert_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a triangle by its inverse; return 0, or which entry of the diagonal is zero."""
-    return _in_place(_dtrtri, matrix, _LOWER, _NOT_UNIT)
+    return _in_place(_TRTRI, matrix, _LOWER, _NOT_UNIT)
 
 
-def square_lower(matrix: Floats) -> int:
+def square_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a triangle L by the lower triangle of L'L; return 0."""
-    return _in_place(_dlauum, matrix, _LOWER)
+    return _in_place(_LAUUM, matrix, _LOWER)
 
 
-def solve_lower(factor: Floats, vectors: Floats) -> Floats:
+def solve_lower(factor: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (L L')^-1 v of a Cholesky factor, for a vector (d,) or for several, (d, k)."""
     solved, information = np.array(vectors, dtype=np.float64, order="F"), ctypes.c_int()
     size, count = (ctypes.byref(ctypes.c_int(one)) for one in (len(factor), solved.size // max(len(factor), 1)))
@@ -87,7 +89,7 @@ def solve_lower(factor: Floats, vectors: Floats) -> Floats:
     return solved
 
 
-def reciprocal_condition(factor: Floats, norm: float) -> float:
+def reciprocal_condition(factor: NDArray[np.float64], norm: float) -> float:
     """Estimate 1 / (||A|| ||A^-1||) of A = L L' in the 1-norm, of which a bound on ||A|| is given."""
     estimate, information = ctypes.c_double(), ctypes.c_int()
     size = ctypes.byref(ctypes.c_int(len(factor)))
