@@ -60,12 +60,22 @@ def test_a_command_loads_neither_pandas_nor_what_its_rows_do_not_ask_for(tmp_pat
     loaded = loaded_by(command + "with contextlib.redirect_stdout(io.StringIO()):\n    assert main() == 0")
     assert (tmp_path / "model").is_dir()
     assert "pyarrow" in loaded
-    assert within(loaded, ("pandas", "sklearn", "scipy.optimize", "rich")) == []
-    # Arrow looks for these, SciPy's linear algebra clones NumPy with them.
-    assert within(loaded, ("cloudpickle", "pyarrow._s3fs", "scipy.linalg")) == [
-        "scipy.linalg.cython_blas",
-        "scipy.linalg.cython_lapack",
+    # Arrow and SciPy look for these; of NumPy's own tools only their names are there.
+    unneeded = ("pandas", "cloudpickle", "pyarrow._s3fs", "numpy.f2py", "numpy.testing", "numpy.ctypeslib")
+    assert within(loaded, (*unneeded, "sklearn", "scipy.optimize")) == [
+        "numpy.ctypeslib",
+        "numpy.f2py",
+        "numpy.testing",
     ]
+    assert within(loaded, ("scipy.linalg",)) == ["scipy.linalg.cython_blas", "scipy.linalg.cython_lapack"]
+
+
+def test_what_numpy_was_imported_without_is_loaded_when_it_is_used() -> None:
+    command = "from batchlearn.cli import _import_numbers\n_import_numbers()\nimport numpy as np, scipy.special\n"
+    tools = ("numpy.testing._private", "numpy.f2py.crackfortran")
+    assert within(loaded_by(command), tools) == []
+    assert within(loaded_by(f"{command}np.testing.assert_allclose(1.0, 1.0)"), tools[1:]) == []
+    assert within(loaded_by(f"{command}from numpy.f2py import get_include\nassert get_include()"), tools[1:]) != []
 
 
 AT_ITS_END = ("jinja2", "pydantic", "rich", "scipy.special", "batchlearn.report.page", "batchlearn.models.files")
