@@ -8,8 +8,6 @@ namespace {
 
 // Rows whose rank-one updates of the inverse curvature are made in one sweep over it, which also multiplies the next ones.
 constexpr int SWEPT = 4;
-// A step is no longer than one over the constant, and a first row may send a predictor to where exp ends.
-constexpr int PROXIMAL_STEPS = 1000;
 
 // P -= sum_b o_b o_b', then reach_b = P x_b; all of SWEPT rows, `stride` numbers apart.
 void sweep(double* inverse, Count size, Count stride, const double* taken, const double* x, double* reach) {
@@ -25,29 +23,6 @@ void sweep(double* inverse, Count size, Count stride, const double* taken, const
         }
         for (int b = 0; b < SWEPT; ++b) store(reach + b * stride + j, total[b]);
     }
-}
-
-struct Proximal {
-    double step, curvature;
-};
-
-// z - eta and weight times curvature at z, by Newton steps short enough to be safe.
-template <class Slopes>
-ALWAYS inline Proximal proximal(const Slopes& slopes, double eta, double label, double weight, double reach) {
-    double point = eta, curvature = 0.0;
-    for (int k = 0; k < PROXIMAL_STEPS; ++k) {
-        const Derivatives at = slopes(all(point), all(label));
-        curvature = weight * at.curvature[0];
-        const double residual = point - eta + reach * (weight * at.slope[0]);
-        double change = -residual / (1.0 + reach * curvature);
-        const double size = Slopes::self_concordance * __builtin_fabs(change);
-        // Where slope and curvature overflow neither is a number, but the side is known.
-        if (Slopes::self_concordance > 0.0 && !(size <= 1.0))
-            change = (residual > 0.0 ? -1.0 : 1.0) / Slopes::self_concordance;
-        point += change;
-        if (size < 0.05) break;
-    }
-    return {point - eta, curvature};
 }
 
 class NewtonWalk {

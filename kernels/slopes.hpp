@@ -1,4 +1,4 @@
-// First and second derivatives of the losses of eight rows: for steps, which need no values.
+// First and second derivatives of the losses of eight rows, for steps, which need no values; and the step of one row.
 #pragma once
 
 #include "epochs.hpp"
@@ -43,6 +43,32 @@ struct HuberSlopes {
         return {inside, where_less(all(threshold), magnitude(rest), all(0.0), all(1.0))};
     }
 };
+
+// A step is no longer than one over the constant, and a first row may send a predictor to where exp ends.
+constexpr int PROXIMAL_STEPS = 1000;
+
+struct Proximal {
+    double step, curvature;
+};
+
+// z - eta and weight times curvature at z, by Newton steps short enough to be safe.
+template <class Slopes>
+__attribute__((always_inline)) inline Proximal proximal(const Slopes& slopes, double eta, double label, double weight, double reach) {
+    double point = eta, curvature = 0.0;
+    for (int k = 0; k < PROXIMAL_STEPS; ++k) {
+        const Derivatives at = slopes(all(point), all(label));
+        curvature = weight * at.curvature[0];
+        const double residual = point - eta + reach * (weight * at.slope[0]);
+        double change = -residual / (1.0 + reach * curvature);
+        const double size = Slopes::self_concordance * __builtin_fabs(change);
+        // Where slope and curvature overflow neither is a number, but the side is known.
+        if (Slopes::self_concordance > 0.0 && !(size <= 1.0))
+            change = (residual > 0.0 ? -1.0 : 1.0) / Slopes::self_concordance;
+        point += change;
+        if (size < 0.05) break;
+    }
+    return {point - eta, curvature};
+}
 
 // Call a function with the loss that is meant.
 template <class Function>

@@ -24,7 +24,8 @@ from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, squared
-from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_newton, follow_normalised, learned_rows
+from batchlearn.kernels.diagonal_newton import DiagonalState
+from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_diagonal, follow_newton, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
 from batchlearn.kernels.single_rows import padded, unpadded
@@ -35,6 +36,7 @@ from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.batches import compiled_loss
+from batchlearn.solvers.online.diagonal import DiagonalNewton
 from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
@@ -44,6 +46,7 @@ from batchlearn.training.matrix import Matrix, row_weights
 
 # Coefficients whose penalty is brought up to date after a block, in turn.
 _IN_TURN = 8
+_State = OnlineState | DiagonalState | NormalisedState
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Learner:
     scale: Floats
     seen: NDArray[np.bool_]  # columns that have their scale
     order: NDArray[np.intp]
-    state: OnlineState | NormalisedState
+    state: _State
     pending: tuple[Any, Floats, Floats] | None = None  # values, labels, weights
     weight: float = 0.0  # of the rows learned
     paid: Floats | None = None  # (d,): the weight up to which each coefficient's penalty is in the state
@@ -75,15 +78,16 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     layout = Layout(intercept, 0 if sparse else columns, (), columns if sparse else 0)
     shift = np.asarray(values[0], dtype=np.float64).copy() if intercept and not sparse else np.zeros(columns)
     size, outputs = layout.size, loss.outputs
-    state: OnlineState | NormalisedState
+    state: _State
     if outputs == 1 and size <= MOST_COEFFICIENTS:
         state = OnlineState(np.zeros(size), np.eye(size) / FAINT, np.zeros(size), FAINT * np.eye(size))
     else:
         empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective, start = Objective(loss, Quadratic(np.zeros(outputs * size))), np.zeros(outputs * size)
-        state = NormalisedGradient().start(objective, empty, start, ReadingPlan(1, 16 * BLOCK, 1.0, 0))
-    # Normalised updates know no units of columns: there is nothing to scale.
-    seen = np.full(columns, isinstance(state, NormalisedState))
+        plan, solver = ReadingPlan(1, 16 * BLOCK, 1.0, 0), DiagonalNewton() if outputs == 1 else NormalisedGradient()
+        state = solver.start(objective, empty, start, plan)
+    # The others know no units of columns: there is nothing to scale.
+    seen = np.full(columns, not isinstance(state, OnlineState))
     scale, order = np.ones(columns), np.arange(columns)
     return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size))
 
@@ -94,7 +98,7 @@ def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: 
     That of several outputs goes on from the point with steps as short as if it had learned the rows one by one.
     """
     size, weight = matrix.rows.layout.size, matrix.weight
-    state: OnlineState | NormalisedState
+    state: _State
     if loss.outputs > 1:
         largest, squares, lengths, slopes, curvatures = matrix.rows.total(_StepTotal(loss), parameters)
         unit = np.where(largest > 0.0, largest, 1.0)
@@ -163,7 +167,7 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
         values = vstack([old, values], format="csr") if issparse(values) else np.concatenate([old, values])
         label, weight = np.concatenate([old_label, label]), np.concatenate([old_weight, weight])
     learner = _scaled(learner, values)
-    if isinstance(learner.state, NormalisedState):  # no blocks: cutting a stretch changes no bit
+    if not isinstance(learner.state, OnlineState):  # no blocks: cutting a stretch changes no bit
         learner = replace(_learned(learner, values, label, weight), pending=None)
         return learner, unpadded(learner.state.parameters)
     whole = len(label) // BLOCK * BLOCK
@@ -220,9 +224,11 @@ def _learned(learner: Learner, values: Any, label: Floats, weight: Floats, *, in
     shift, scale = learner.shift[:count], learner.scale[:count]
     rows = MemoryRows(learner.layout, (chunk,), shift, scale, sparse_scale=learner.scale[count:])
     objective = Objective(learner.loss, Quadratic(_strengths(learner)))
-    state: OnlineState | NormalisedState
+    state: _State
     if isinstance(learner.state, OnlineState):
         state = OnlineNewton().step(objective, rows, learner.state)
+    elif isinstance(learner.state, DiagonalState):
+        state = DiagonalNewton().step(objective, rows, learner.state)
     else:
         state = NormalisedGradient().step(objective, rows, learner.state)
     return replace(learner, state=state, weight=learner.weight + float(weight.sum()))
@@ -230,11 +236,11 @@ def _learned(learner: Learner, values: Any, label: Floats, weight: Floats, *, in
 
 def _compiled(learner: Learner, dense: Any, codes: Any, sparse: Any, label: Floats, weight: Floats) -> Compiled | None:
     kind, layout, count = compiled_loss(learner.loss), learner.layout, learner.layout.dense
-    if kind is None:
+    if kind is None or isinstance(learner.state, NormalisedState):
         return None
     columns = Columns(dense, learner.shift[:count], learner.scale[:count], layout.intercept)
-    # Where normalised updates serve all scales are one.
-    factor = None if isinstance(learner.state, NormalisedState) else 1.0 / learner.scale[count:]
+    # Where a diagonal serves all scales are one.
+    factor = None if isinstance(learner.state, DiagonalState) else 1.0 / learner.scale[count:]
     sparse = None if sparse is None else SparseColumns(sparse, factor)
     rows = learned_rows(layout, Block(columns, codes, sparse), label, weight, None)
     return None if rows is None else Compiled(rows, None, len(label), layout.lead, *kind)
@@ -242,9 +248,10 @@ def _compiled(learner: Learner, dense: Any, codes: Any, sparse: Any, label: Floa
 
 def _learned_compiled(learner: Learner, fast: Compiled, weight: float, *, in_turn: bool) -> Learner:
     state, strengths = learner.state, _strengths(learner)
-    if isinstance(state, NormalisedState):
-        state, _ = follow_normalised(fast, Strengths(strengths, ()), state)
+    if isinstance(state, DiagonalState):
+        state, _ = follow_diagonal(fast, Strengths(strengths, ()), state)
         return replace(learner, state=state, weight=learner.weight + weight)
+    assert isinstance(state, OnlineState)
     turns = None
     if in_turn and learner.alpha > 0.0 and learner.paid is not None:
         turns = Turns(strengths, learner.paid, learner.weight, learner.turn, _IN_TURN)

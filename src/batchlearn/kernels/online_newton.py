@@ -60,7 +60,7 @@ def _block(
         if not reach > 0.0 or weight[t] == 0.0:
             continue
         column = gram[t].copy()
-        step, curvature = _proximal(loss, predictor[t : t + 1], label[t : t + 1], float(weight[t]), reach)
+        step, curvature = proximal(loss, predictor[t : t + 1], label[t : t + 1], float(weight[t]), reach)
         gain = curvature / (1.0 + curvature * reach)
         steps[t], gains[t] = step / reach, gain
         predictor += column * (step / reach)
@@ -70,8 +70,11 @@ def _block(
     return before, steps, gains, taken
 
 
-def _proximal(loss: RowLoss, eta: Floats, label: Floats, weight: float, reach: float) -> tuple[float, float]:
-    """Return z - eta and weight times curvature at z, by Newton steps short enough to be safe."""
+def proximal(loss: RowLoss, eta: Floats, label: Floats, weight: float, reach: float) -> tuple[float, float]:
+    """Return z - eta and weight times curvature at z, by Newton steps short enough to be safe.
+
+    z is the least point of weight * phi(z, y) + (z - eta)^2 / (2 reach).
+    """
     constant, point = loss.self_concordance, eta
     for _ in range(_PROXIMAL_STEPS):
         curvature = weight * float(loss.least_curvature(point, label)[0])

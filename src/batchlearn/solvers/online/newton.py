@@ -67,9 +67,10 @@ class OnlineNewton(RowSolver["OnlineState"]):
     def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: ReadingPlan) -> OnlineState:
         """Return the state before the first row: curvature of the penalty alone, and a faint one where it has none."""
         if objective.loss.outputs > 1 or rows.layout.size > MOST_COEFFICIENTS:
+            other = "NormalisedGradient()" if objective.loss.outputs > 1 else "DiagonalNewton()"
             raise UsageError(
                 f"OnlineNewton keeps a matrix of all coefficients: it needs one output and at most {MOST_COEFFICIENTS} "
-                f"coefficients; there are {objective.loss.outputs} and {rows.layout.size}. Use NormalisedGradient().",
+                f"coefficients; there are {objective.loss.outputs} and {rows.layout.size}. Use {other}.",
                 code="online-newton-size",
             )
         penalty = penalty_matrix(objective.penalty, rows.layout.size) * reading.weight
