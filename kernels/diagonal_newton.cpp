@@ -179,7 +179,7 @@ class DiagonalWalk {
             // 3. The step that is best for the row along D x.
             double along = 0.0, bend = 0.0;
             if (reach > 0.0) {
-                const Proximal found = proximal(slopes_, now, label, weight, reach);
+                const Proximal found = proximal(slopes_, before, slope, curvature, now, label, weight, reach);
                 along = found.step / reach, bend = found.curvature;
             }
             move(dense_, x, along, bend, stride);

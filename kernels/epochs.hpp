@@ -71,6 +71,7 @@ struct PenaltyTurns {
     double* weight;           // so far
     std::int64_t* turn;
     Count block, in_turn, lead;
+    double least;  // share of its coefficient that a payment has to be
 };
 
 struct GradientWalk {

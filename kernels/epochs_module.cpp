@@ -172,7 +172,7 @@ void follow_diagonal(const LearnedRows& rows, const LearnedRows* shown, int kind
 
 void follow_newton(const LearnedRows& rows, const LearnedRows* shown, int kind, double parameter, Result parameters,
                    Table inverse, std::optional<Vector> strengths, std::optional<Result> paid, Result weight, Counters turn,
-                   Count block, Count in_turn, Result predictors) {
+                   Count block, Count in_turn, double least, Result predictors) {
     const Stretch& s = rows.stretch;
     const auto size = static_cast<std::size_t>(s.size);
     need(parameters.shape(0) == size && inverse.shape(0) == size && inverse.shape(1) == size, "a state of such rows");
@@ -184,7 +184,7 @@ void follow_newton(const LearnedRows& rows, const LearnedRows* shown, int kind, 
     const CompiledLoss loss = loss_of(kind, parameter);
     const Count intercept = s.intercept ? 1 : 0;
     const PenaltyTurns turns{strengths ? strengths->data() : nullptr, paid ? paid->data() : nullptr, weight.data(),
-                             turn.data(), block, in_turn, intercept};
+                             turn.data(), block, in_turn, intercept, least};
     const nb::gil_scoped_release released;
     SERVING(newton_kernels).newton(s, view, loss, parameters.data(), inverse.data(), turns, predictors.data());
 }
@@ -245,7 +245,7 @@ void bind_epochs(nb::module_& module) {
     module.def("follow_newton", follow_newton, nb::arg("rows"), nb::arg("shown").none(), nb::arg("loss"),
                nb::arg("parameter"), nb::arg("parameters"), nb::arg("inverse"), nb::arg("strengths").none(),
                nb::arg("paid").none(), nb::arg("weight"), nb::arg("turn"), nb::arg("block"), nb::arg("in_turn"),
-               nb::arg("predictors"));
+               nb::arg("least"), nb::arg("predictors"));
     module.def("follow_gradients", follow_gradients);
     module.def("follow_reduced", follow_reduced, nb::arg("rows"), nb::arg("loss"), nb::arg("parameter"), nb::arg("penalty"),
                nb::arg("starts"), nb::arg("stops"), nb::arg("weights"), nb::arg("inverse"), nb::arg("length"),

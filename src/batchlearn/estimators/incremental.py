@@ -24,7 +24,7 @@ from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, squared
-from batchlearn.kernels.diagonal_newton import DiagonalState
+from batchlearn.kernels.diagonal_newton import STRENGTH, DiagonalState
 from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_diagonal, follow_newton, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
 from batchlearn.kernels.online_newton import BLOCK
@@ -37,7 +37,7 @@ from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.batches import compiled_loss
 from batchlearn.solvers.online.diagonal import DiagonalNewton
-from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
+from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState, inverted
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor, weighted_slope
@@ -46,6 +46,10 @@ from batchlearn.training.matrix import Matrix, row_weights
 
 # Coefficients whose penalty is brought up to date after a block, in turn.
 _IN_TURN = 8
+# What a payment has to be, as a share of its coefficient.
+_LEAST_PAYMENT = 1e-4
+# Rows a coefficient, up to which the prior of a learner's first rows stays whole.
+_WHOLE_PRIOR = 8
 _State = OnlineState | DiagonalState | NormalisedState
 
 
@@ -69,6 +73,8 @@ class Learner:
     paid: Floats | None = None  # (d,): the weight up to which each coefficient's penalty is in the state
     turn: int = 0
     in_order: bool = True  # whether `order` leaves the columns where they are
+    prior: float = 0.0  # precision that is in the curvature of each column for the sake of the first rows
+    blocks: int = 0  # of rows learned
 
 
 def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
@@ -79,8 +85,15 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     shift = np.asarray(values[0], dtype=np.float64).copy() if intercept and not sparse else np.zeros(columns)
     size, outputs = layout.size, loss.outputs
     state: _State
+    prior = 0.0
     if outputs == 1 and size <= MOST_COEFFICIENTS:
-        state = OnlineState(np.zeros(size), np.eye(size) / FAINT, np.zeros(size), FAINT * np.eye(size))
+        if loss.self_concordance > 0.0:
+            # The first rows of such a loss can be told apart without error, and would be predicted as if for sure.
+            first = values[:1].toarray() if sparse else np.asarray(values[:1])
+            prior = STRENGTH * max(np.count_nonzero(first), 1)
+        curvature = np.full(size, FAINT)
+        curvature[int(intercept) :] += prior
+        state = OnlineState(np.zeros(size), np.diag(1.0 / curvature), np.zeros(size), np.diag(curvature))
     else:
         empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective, start = Objective(loss, Quadratic(np.zeros(outputs * size))), np.zeros(outputs * size)
@@ -89,7 +102,7 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     # The others know no units of columns: there is nothing to scale.
     seen = np.full(columns, not isinstance(state, OnlineState))
     scale, order = np.ones(columns), np.arange(columns)
-    return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size))
+    return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size), prior=prior)
 
 
 def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: Factor | None) -> Learner | None:
@@ -171,16 +184,35 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
         learner = replace(_learned(learner, values, label, weight), pending=None)
         return learner, unpadded(learner.state.parameters)
     whole = len(label) // BLOCK * BLOCK
-    if whole and compiled_loss(learner.loss) is not None and native.compiled() is not None:
-        learner = _learned(learner, values[:whole], label[:whole], weight[:whole], in_turn=True)
-    else:
-        for first in range(0, whole, BLOCK):
-            block = slice(first, first + BLOCK)
-            learner = _turned(_learned(learner, values[block], label[block], weight[block]))
+    fast = compiled_loss(learner.loss) is not None and native.compiled() is not None
+    first = 0
+    while first < whole:
+        # The prior fades where the number of blocks is a power of two.
+        till_faded = (1 << learner.blocks.bit_length()) - learner.blocks if learner.prior > 0.0 else whole
+        part = slice(first, min(first + (till_faded if fast else 1) * BLOCK, whole))
+        learner = _learned(learner, values[part], label[part], weight[part], in_turn=fast)
+        learner = learner if fast else _turned(learner)
+        learner = _faded(replace(learner, blocks=learner.blocks + (part.stop - first) // BLOCK))
+        first = part.stop
     rest = values[whole:].copy(), label[whole:].copy(), weight[whole:].copy()
     learner = replace(learner, pending=rest if len(rest[1]) else None)
     shown = _learned(learner, *rest) if len(rest[1]) else learner
     return learner, shown.state.parameters.copy()
+
+
+def _faded(learner: Learner) -> Learner:
+    """Take from the prior what the number of rows no longer needs: in the end the objective is the penalised one."""
+    state, count = learner.state, learner.blocks
+    if not learner.prior > 0.0 or count & (count - 1) or not isinstance(state, OnlineState):
+        return learner
+    size, lead = learner.layout.size, int(learner.layout.intercept)
+    left = learner.prior * min(1.0, _WHOLE_PRIOR * size / (count * BLOCK))
+    left = left if left > FAINT else 0.0
+    gone = np.zeros(size)
+    gone[lead:] = learner.prior - left
+    inverse = inverted(inverted(state.inverse) - np.diag(gone))
+    parameters = state.parameters + inverse @ (gone * state.parameters)
+    return replace(learner, state=replace(state, parameters=parameters, inverse=inverse), prior=left)
 
 
 def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, Floats]:
@@ -254,7 +286,7 @@ def _learned_compiled(learner: Learner, fast: Compiled, weight: float, *, in_tur
     assert isinstance(state, OnlineState)
     turns = None
     if in_turn and learner.alpha > 0.0 and learner.paid is not None:
-        turns = Turns(strengths, learner.paid, learner.weight, learner.turn, _IN_TURN)
+        turns = Turns(strengths, learner.paid, learner.weight, learner.turn, _IN_TURN, _LEAST_PAYMENT)
     parameters, inverse, _, turns = follow_newton(fast, state.parameters, state.inverse, turns, BLOCK)
     state = replace(state, parameters=parameters, inverse=inverse)
     paid, turn = (learner.paid, learner.turn) if turns is None else (turns.paid, turns.turn)
@@ -276,10 +308,11 @@ def _turned(learner: Learner) -> Learner:
     columns = size - lead
     places = lead + (learner.turn * _IN_TURN + np.arange(min(_IN_TURN, columns))) % max(columns, 1)
     precision = _strengths(learner)[places] * (learner.weight - paid[places])
-    due = places[precision > 0.0]
+    pays = precision * np.diagonal(state.inverse)[places] > _LEAST_PAYMENT
+    due = places[pays]
     if not len(due):
         return replace(learner, turn=learner.turn + 1)
-    inner = np.diag(1.0 / precision[precision > 0.0]) + state.inverse[np.ix_(due, due)]
+    inner = np.diag(1.0 / precision[pays]) + state.inverse[np.ix_(due, due)]
     gain = np.linalg.solve(inner, state.inverse[due])  # (due, d)
     parameters = state.parameters - state.parameters[due] @ gain
     inverse = state.inverse - state.inverse[:, due] @ gain
@@ -341,11 +374,12 @@ def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
             code="partial-fit-classes",
         )
     label = np.asarray(label)
-    unknown = ~np.isin(label, given)
+    numbers = np.minimum(np.searchsorted(given, label), len(given) - 1)
+    unknown = given[numbers] != label
     if unknown.any():
         raise DataError(
             f"A label is {quoted(np.unique(label[unknown]).tolist()[0])}; the classes are {listed}. Leave such rows "
             "out, or begin again with other classes.",
             code="label-unknown",
         )
-    return np.searchsorted(given, label).astype(np.float64), given
+    return numbers.astype(np.float64), given

@@ -273,6 +273,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_read() -> None:
             np.zeros(1, dtype=np.int64),
             32,
             1,
+            0.0,
             label,
         )
 

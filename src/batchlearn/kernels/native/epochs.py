@@ -48,6 +48,7 @@ class Turns(NamedTuple):
     weight: float
     turn: int
     in_turn: int
+    least: float  # share of its coefficient that a payment has to be
 
 
 def learned_rows(
@@ -126,6 +127,7 @@ def follow_newton(
         numbers,
         block,
         1 if turns is None else turns.in_turn,
+        0.0 if turns is None else turns.least,
         predictors,
     )
     if turns is not None and paid is not None:
