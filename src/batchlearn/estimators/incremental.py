@@ -73,7 +73,7 @@ class Learner:
     paid: Floats | None = None  # (d,): the weight up to which each coefficient's penalty is in the state
     turn: int = 0
     in_order: bool = True  # whether `order` leaves the columns where they are
-    prior: float = 0.0  # precision that is in the curvature of each column for the sake of the first rows
+    prior: Floats | None = None  # (columns,): precision that is in the curvature at first
     blocks: int = 0  # of rows learned
 
 
@@ -85,15 +85,11 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     shift = np.asarray(values[0], dtype=np.float64).copy() if intercept and not sparse else np.zeros(columns)
     size, outputs = layout.size, loss.outputs
     state: _State
-    prior = 0.0
+    prior = None
     if outputs == 1 and size <= MOST_COEFFICIENTS:
-        if loss.self_concordance > 0.0:
-            # The first rows of such a loss can be told apart without error, and would be predicted as if for sure.
-            first = values[:1].toarray() if sparse else np.asarray(values[:1])
-            prior = STRENGTH * max(np.count_nonzero(first), 1)
-        curvature = np.full(size, FAINT)
-        curvature[int(intercept) :] += prior
-        state = OnlineState(np.zeros(size), np.diag(1.0 / curvature), np.zeros(size), np.diag(curvature))
+        state = OnlineState(np.zeros(size), np.eye(size) / FAINT, np.zeros(size), FAINT * np.eye(size))
+        # First rows of such a loss can be told apart without error, and others would be predicted as if for sure.
+        prior = np.zeros(columns) if loss.self_concordance > 0.0 else None
     else:
         empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective, start = Objective(loss, Quadratic(np.zeros(outputs * size))), np.zeros(outputs * size)
@@ -180,6 +176,8 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
         values = vstack([old, values], format="csr") if issparse(values) else np.concatenate([old, values])
         label, weight = np.concatenate([old_label, label]), np.concatenate([old_weight, weight])
     learner = _scaled(learner, values)
+    if learner.blocks == 0 and learner.prior is not None and len(label):
+        learner = _with_prior(learner, values[:BLOCK])
     if not isinstance(learner.state, OnlineState):  # no blocks: cutting a stretch changes no bit
         learner = replace(_learned(learner, values, label, weight), pending=None)
         return learner, unpadded(learner.state.parameters)
@@ -188,7 +186,7 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
     first = 0
     while first < whole:
         # The prior fades where the number of blocks is a power of two.
-        till_faded = (1 << learner.blocks.bit_length()) - learner.blocks if learner.prior > 0.0 else whole
+        till_faded = (1 << learner.blocks.bit_length()) - learner.blocks if learner.prior is not None else whole
         part = slice(first, min(first + (till_faded if fast else 1) * BLOCK, whole))
         learner = _learned(learner, values[part], label[part], weight[part], in_turn=fast)
         learner = learner if fast else _turned(learner)
@@ -200,19 +198,34 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
     return learner, shown.state.parameters.copy()
 
 
+def _with_prior(learner: Learner, values: Any) -> Learner:
+    """Return a learner that has learned nothing with the prior that its first rows have: that of `DiagonalNewton`."""
+    dense = values.toarray() if issparse(values) else np.asarray(values, dtype=np.float64)
+    squares = ((dense - learner.shift) / learner.scale) ** 2
+    counts = np.count_nonzero(squares, axis=0)
+    prior = STRENGTH * (counts.sum() / len(dense)) * squares.sum(axis=0) / np.maximum(counts, 1)
+    curvature = np.append(np.full(int(learner.layout.intercept), FAINT), FAINT + prior)
+    assert isinstance(learner.state, OnlineState)
+    return replace(learner, state=replace(learner.state, inverse=np.diag(1.0 / curvature)), prior=prior)
+
+
 def _faded(learner: Learner) -> Learner:
     """Take from the prior what the number of rows no longer needs: in the end the objective is the penalised one."""
     state, count = learner.state, learner.blocks
-    if not learner.prior > 0.0 or count & (count - 1) or not isinstance(state, OnlineState):
+    if learner.prior is None or count & (count - 1) or not isinstance(state, OnlineState):
         return learner
-    size, lead = learner.layout.size, int(learner.layout.intercept)
-    left = learner.prior * min(1.0, _WHOLE_PRIOR * size / (count * BLOCK))
-    left = left if left > FAINT else 0.0
-    gone = np.zeros(size)
-    gone[lead:] = learner.prior - left
+    gone = (_share_of_prior(learner, count // 2) - _share_of_prior(learner, count)) * learner.prior
+    if not gone.any():
+        return learner
+    gone = np.append(np.zeros(int(learner.layout.intercept)), gone)
     inverse = inverted(inverted(state.inverse) - np.diag(gone))
     parameters = state.parameters + inverse @ (gone * state.parameters)
-    return replace(learner, state=replace(state, parameters=parameters, inverse=inverse), prior=left)
+    return replace(learner, state=replace(state, parameters=parameters, inverse=inverse))
+
+
+def _share_of_prior(learner: Learner, blocks: int) -> float:
+    """Return what is left of the prior after so many blocks: all for eight rows a coefficient, then less and less."""
+    return min(1.0, _WHOLE_PRIOR * learner.layout.size / max(blocks * BLOCK, 1))
 
 
 def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, Floats]:
