@@ -131,7 +131,7 @@ def test_a_first_row_that_leads_far_off_is_forgotten(compiled: bool) -> None:
 
 
 def test_the_first_rows_are_not_predicted_as_if_for_sure() -> None:
-    """Fewer rows than columns can be told apart without error: a penalty that was hardly there made logits of 20 of it."""
+    """Fewer rows than columns can be told apart without error, of which a faint penalty made logits of 20."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 28))
     eta = X @ (rng.normal(size=28) / 28**0.5)
@@ -141,7 +141,7 @@ def test_the_first_rows_are_not_predicted_as_if_for_sure() -> None:
         (found,) = model.decision_function(X[row : row + 1])
         lost += np.logaddexp(0.0, -found if y[row] else found)
         model.partial_fit(X[row : row + 1], y[row : row + 1])
-    assert lost / 399 < 0.72  # the model without features: 0.69; it was above one
+    assert lost / 399 < 0.72  # the model without features: 0.69; it was 1.7
 
 
 def test_the_prior_of_the_first_rows_is_taken_back() -> None:
@@ -194,7 +194,7 @@ def test_learners_of_normalised_updates_go_on() -> None:
     old = replace(model._learner, state=state)
     for name in ("prior", "blocks"):
         del old.__dict__[name]
-    model._learner = pickle.loads(pickle.dumps(old))  # noqa: S301 - just made
+    model._learner = pickle.loads(pickle.dumps(old))
     model.partial_fit(x, y)
     assert isinstance(model._learner.state, NormalisedState)
     assert model.score(x, y) > 0.7

@@ -171,16 +171,30 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
     else:
         counted = weight > 0.0
         values, label, weight = values[counted], label[counted], weight[counted]
-    if learner.pending is not None:
-        old, old_label, old_weight = learner.pending
-        values = vstack([old, values], format="csr") if issparse(values) else np.concatenate([old, values])
-        label, weight = np.concatenate([old_label, label]), np.concatenate([old_weight, weight])
     learner = _scaled(learner, values)
-    if learner.blocks == 0 and learner.prior is not None and len(label):
-        learner = _with_prior(learner, values[:BLOCK])
     if not isinstance(learner.state, OnlineState):  # no blocks: cutting a stretch changes no bit
-        learner = replace(_learned(learner, values, label, weight), pending=None)
+        learner = _learned(learner, values, label, weight)
         return learner, unpadded(learner.state.parameters)
+    pieces, rest = [(values, label, weight)], None
+    if learner.pending is not None:
+        # The unfinished block is filled up apart: nothing else is copied.
+        old, missing = learner.pending, slice(0, BLOCK - len(learner.pending[1]))
+        both = [old[0], values[missing]]
+        begun = vstack(both, format="csr") if issparse(values) else np.concatenate(both)
+        pieces = [(begun, np.append(old[1], label[missing]), np.append(old[2], weight[missing]))]
+        pieces.append((values[missing.stop :], label[missing.stop :], weight[missing.stop :]))
+    for piece in pieces:
+        if len(piece[1]):
+            learner, rest = _blocks_learned(learner, *piece)
+    learner = replace(learner, pending=rest)
+    shown = learner if rest is None else _learned(learner, *rest)
+    return learner, shown.state.parameters.copy()
+
+
+def _blocks_learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> tuple[Learner, Any]:
+    """Learn the whole blocks of rows, which begin with one; return the learner and the rows of an unfinished one."""
+    if learner.blocks == 0 and learner.prior is not None:
+        learner = _with_prior(learner, values[:BLOCK])
     whole = len(label) // BLOCK * BLOCK
     fast = compiled_loss(learner.loss) is not None and native.compiled() is not None
     first = 0
@@ -193,9 +207,7 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
         learner = _faded(replace(learner, blocks=learner.blocks + (part.stop - first) // BLOCK))
         first = part.stop
     rest = values[whole:].copy(), label[whole:].copy(), weight[whole:].copy()
-    learner = replace(learner, pending=rest if len(rest[1]) else None)
-    shown = _learned(learner, *rest) if len(rest[1]) else learner
-    return learner, shown.state.parameters.copy()
+    return learner, rest if len(rest[1]) else None
 
 
 def _with_prior(learner: Learner, values: Any) -> Learner:

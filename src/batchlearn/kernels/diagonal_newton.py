@@ -128,7 +128,8 @@ class _DiagonalWalk:
             # 2. The prior's strength goes along the gradient of the loss as the row was predicted.
             part = float(np.sum(np.where(own, 0.0, given * values * (prior * square * inverse))))
             point = np.array([before])
-            slope, curvature = float(self._loss.slope(point, label)[0]), float(self._loss.least_curvature(point, label)[0])
+            slope = float(self._loss.slope(point, label)[0])
+            curvature = float(self._loss.least_curvature(point, label)[0])
             sums = sums._replace(
                 slopes=sums.slopes + weight * slope * slope,
                 curvatures=sums.curvatures + weight * curvature,
@@ -179,7 +180,7 @@ def _strengthened(sums: DiagonalSums, gain: float) -> float:
     """Return the strength after a row: weaker where the prior's part of the predictor went the right way."""
     unit = _ROWS_OF_START * sums.slopes / max(sums.curvatures, 1e-300) + sums.strength_curvature
     step = _RATE * gain / unit if unit > 0.0 else 0.0
-    step = min(max(step, -1.0), 1.0) if step == step else 0.0  # nothing where neither is a number
+    step = 0.0 if math.isnan(step) else min(max(step, -1.0), 1.0)
     return min(max(sums.strength * ((2.0 + step) / (2.0 - step)), _WEAKEST), _STRONGEST)
 
 

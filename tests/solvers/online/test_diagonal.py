@@ -11,8 +11,8 @@ from tests.solvers.problems import posed, taken
 from batchlearn import LinearClassifier
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
-from batchlearn.kernels.design import Layout
 from batchlearn.errors import UsageError
+from batchlearn.kernels.design import Layout
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.solvers import ReadingPlan
@@ -122,7 +122,8 @@ def test_rare_columns_are_predicted_no_worse_than_by_the_best_rate_of_gradient_s
     rng, (rows, columns, entries) = np.random.default_rng(0), (4000, 4000, 60)
     column = np.minimum(columns ** rng.uniform(size=(rows, entries)), columns).astype(np.int32) - 1
     value = rng.normal(size=column.shape) if values == "signed" else 1.0 + rng.poisson(0.5, size=column.shape)
-    X = csr_array((value.ravel(), column.ravel(), np.arange(0, column.size + 1, entries, dtype=np.int32)), shape=(rows, columns))
+    pointers = np.arange(0, column.size + 1, entries, dtype=np.int32)
+    X = csr_array((value.ravel(), column.ravel(), pointers), shape=(rows, columns))
     X.sum_duplicates()
     eta = X @ (rng.normal(size=columns) / entries**0.5)
     y = (rng.uniform(size=rows) < 1.0 / (1.0 + np.exp(-eta))).astype(float)
@@ -135,10 +136,10 @@ def test_rare_columns_are_predicted_no_worse_than_by_the_best_rate_of_gradient_s
             found = model.decision_function(X[own])
             total += float(np.sum(np.logaddexp(0.0, found) - y[own] * found))
             model.partial_fit(X[own], y[own])
-        return total / rows
+        return float(total / rows)
 
-    best = min(progressive(SGDClassifier(loss="log_loss", learning_rate="constant", eta0=rate, alpha=1e-5, random_state=0))
-               for rate in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1))  # fmt: skip
+    steps = {"loss": "log_loss", "learning_rate": "constant", "alpha": 1e-5}
+    best = min(progressive(SGDClassifier(eta0=rate, **steps)) for rate in (1e-3, 3e-3, 1e-2, 3e-2, 1e-1))
     assert progressive(LinearClassifier(alpha=1e-5)) < 1.005 * best
 
 

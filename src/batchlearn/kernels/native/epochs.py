@@ -82,7 +82,8 @@ def follow_diagonal(compiled: Compiled, penalty: Strengths, state: DiagonalState
     if kept is not None and kept is state.curvature.base is state.square.base is state.count.base:
         cells[:] = as_strided(state.parameters, cells.shape, cells.strides)  # they come from here
     else:
-        cells[:, 0], cells[:, 1], cells[:, 2], cells[:, 3] = state.parameters, state.curvature, state.square, state.count
+        for place, numbers in enumerate((state.parameters, state.curvature, state.square, state.count)):
+            cells[:, place] = numbers
     sums, predictors = np.array(state.sums), np.empty(compiled.length)
     native.compiled().follow_diagonal(
         compiled.rows,

@@ -1,9 +1,9 @@
 """Online Newton with a diagonal, one row at a time, for more coefficients than a matrix can be kept of.
 
-The update of `newton` where P is the inverse of a diagonal: the curvature that each coefficient met, of which it bears a
-quarter, since columns come together, and a prior. The prior lets the entries of a row together move its predictor by
-what one row of precision 3/4 would: the mean number of entries times the mean square of the column, so that neither
-units nor rare columns matter. How strong it is the rows themselves say: the logarithm of its strength goes along the
+The update of `newton` where P is the inverse of a diagonal: the curvature that each coefficient met, of which it bears
+a quarter, since columns come together, and a prior. The prior lets the entries of a row together move its predictor by
+what one row of precision 3/4 would: the mean number of entries times the mean square of the column, so that units and
+rare columns do not matter. How strong it is the rows themselves say: the logarithm of its strength goes along the
 gradient of the loss of each prediction (as meta-descent does with rates, Sutton 1992). Diagonal Gaussian beliefs about
 a linear model are those of Dredze, Crammer and Pereira 2008 and Graepel and others 2010; the step is the implicit one
 of Kulis and Bartlett 2010.
@@ -45,8 +45,8 @@ class DiagonalNewton(RowSolver[DiagonalState]):
                 code="diagonal-newton-outputs",
             )
         point = padded(parameters, 1)
-        nothing = (np.zeros_like(point) for _ in range(3))
-        return DiagonalState(point, *nothing, rows.layout.intercept)
+        curvature, square, count = np.zeros((3, len(point)))
+        return DiagonalState(point, curvature, square, count, rows.layout.intercept)
 
     def follow(
         self, objective: Objective, rows: Rows, state: DiagonalState, shown: Rows | None = None
