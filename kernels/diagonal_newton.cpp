@@ -6,7 +6,7 @@
 namespace KERNEL_LEVEL {
 namespace {
 
-// As in batchlearn/kernels/diagonal_newton.py.
+// As in batchlearn/kernels/online/diagonal.py.
 constexpr double SHARE = 0.25, OF_INTERCEPT = 0.25, RATE = 4.0, ROWS_OF_START = 10.0;
 constexpr double WEAKEST = 0.005, STRONGEST = 15.0;
 

@@ -1,5 +1,5 @@
-// Stretches of rows that are learned from one by one or batch by batch: what batchlearn/kernels/online_newton.py,
-// diagonal_newton.py, stochastic.py and variance_reduced.py do in NumPy.
+// Stretches of rows that are learned from one by one or batch by batch: what batchlearn/kernels/online/newton.py
+// and diagonal.py, stochastic.py and variance_reduced.py do in NumPy.
 //
 // A row is a 1 for the intercept, its dense columns, each read as (value - shift) / scale, one indicator for each group of
 // levels, and a sparse part. Coefficients stand in that order. A code equal to the number of levels meets none.

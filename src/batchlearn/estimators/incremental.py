@@ -19,15 +19,15 @@ from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.errors import UsageError
 from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, squared
-from batchlearn.kernels.diagonal_newton import STRENGTH, DiagonalState
 from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_diagonal, follow_newton, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
-from batchlearn.kernels.online_newton import BLOCK
+from batchlearn.kernels.online.diagonal import STRENGTH, DiagonalState
+from batchlearn.kernels.online.newton import BLOCK
 from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.kernels.sums import transposed_product, transposed_products
 from batchlearn.kernels.window_mean import WindowMean
@@ -381,30 +381,3 @@ def learn_rows(
     reason = Note(Code.ROWS_NOT_KEPT)
     estimator.certificate_ = Certificate(Proved.NOT_CERTIFIED, reason, None, None, None, None, None, rows, None)
     return delivered(learner, parameters)
-
-
-def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
-    """Return labels as 0 to K - 1, and the K classes, sorted: those known, else those given. Raises DataError."""
-    if known is None and classes is None:
-        raise UsageError(
-            "The first call of partial_fit does not know the classes of rows to come. Give all: classes=[0, 1].",
-            code="partial-fit-classes",
-        )
-    given = np.unique(known if classes is None else classes)
-    listed = ", ".join(map(quoted, given.tolist()))
-    if len(given) < 2 or (known is not None and not np.array_equal(given, known)):
-        came = "" if known is None else f"; the classes so far are {', '.join(map(quoted, known.tolist()))}"
-        raise UsageError(
-            f"The classes given are {listed}{came}; partial_fit needs the same ones, two or more, in each call.",
-            code="partial-fit-classes",
-        )
-    label = np.asarray(label)
-    numbers = np.minimum(np.searchsorted(given, label), len(given) - 1)
-    unknown = given[numbers] != label
-    if unknown.any():
-        raise DataError(
-            f"A label is {quoted(np.unique(label[unknown]).tolist()[0])}; the classes are {listed}. Leave such rows "
-            "out, or begin again with other classes.",
-            code="label-unknown",
-        )
-    return numbers.astype(np.float64), given

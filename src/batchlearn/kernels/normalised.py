@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.diagonal_newton import penalty_interval
+from batchlearn.kernels.online.diagonal import penalty_interval
 from batchlearn.kernels.single_rows import (
     LabelledRows,
     RowLoss,

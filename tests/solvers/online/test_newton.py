@@ -10,7 +10,7 @@ from tests.solvers.problems import Posed, posed, taken
 
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.online_newton import BLOCK
+from batchlearn.kernels.online.newton import BLOCK
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online.newton import OnlineNewton, OnlineState, penalty_matrix

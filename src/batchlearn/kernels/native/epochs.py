@@ -1,6 +1,6 @@
 """The compiled loops over single rows and batches: the same as their twins in NumPy, but for rounding.
 
-Twins are `diagonal_newton.follow_rows`, `online_newton.follow_rows`, `stochastic.follow_batches` and
+Twins are `online.diagonal.follow_rows`, `online.newton.follow_rows`, `stochastic.follow_batches` and
 `variance_reduced.follow_batches`. A stretch of rows is one call, during which other threads run; rows are read as they
 are stored.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout
-from batchlearn.kernels.diagonal_newton import DiagonalState, DiagonalSums, penalty_interval
+from batchlearn.kernels.online.diagonal import DiagonalState, DiagonalSums, penalty_interval
 from batchlearn.kernels.variance_reduced import Averaged
 from batchlearn.kernels.window_mean import WindowMean
 
@@ -77,7 +77,7 @@ def learned_rows(
 
 
 def follow_diagonal(compiled: Compiled, penalty: Strengths, state: DiagonalState) -> tuple[DiagonalState, Floats]:
-    """Learn rows one by one, as `diagonal_newton.follow_rows`."""
+    """Learn rows one by one, as `online.diagonal.follow_rows`."""
     cells, kept = _cells(len(state.count)), state.parameters.base
     if kept is not None and kept is state.curvature.base is state.square.base is state.count.base:
         cells[:] = as_strided(state.parameters, cells.shape, cells.strides)  # they come from here
@@ -110,7 +110,7 @@ def follow_diagonal(compiled: Compiled, penalty: Strengths, state: DiagonalState
 def follow_newton(
     compiled: Compiled, parameters: Floats, inverse: Floats, turns: Turns | None = None, block: int = 32
 ) -> tuple[Floats, Floats, Floats, Turns | None]:
-    """Learn rows one by one, as `online_newton.follow_rows`; after each block of rows a turn of the penalty is paid."""
+    """Learn rows one by one, as `online.newton.follow_rows`; after each block of rows a turn of the penalty is paid."""
     parameters, inverse, predictors = parameters.copy(), np.array(inverse, order="C"), np.empty(compiled.length)
     strengths, paid = (None, None) if turns is None else (turns.strengths, turns.paid.copy())
     weight, turn = (0.0, 0) if turns is None else (turns.weight, turns.turn)

@@ -19,8 +19,8 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.diagonal_newton import DiagonalState, follow_rows
 from batchlearn.kernels.native.epochs import follow_diagonal
+from batchlearn.kernels.online.diagonal import DiagonalState, follow_rows
 from batchlearn.kernels.single_rows import padded
 from batchlearn.solvers import ReadingPlan, RowsAtOnce
 from batchlearn.solvers.batches import compiled, labelled, strengths

@@ -8,7 +8,7 @@ eta = x'w and h = x'Px moves its own predictor to
 
 which for squared loss is recursive least squares, exact after every row, and for the others the extended Kalman
 filter with an implicit step: there is no rate, no step overshoots its own row, and scaling a column changes nothing
-but its own coefficient. The loop over rows is `kernels.online_newton`.
+but its own coefficient. The loop over rows is `kernels.online.newton`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.native.epochs import follow_newton
-from batchlearn.kernels.online_newton import follow_rows
+from batchlearn.kernels.online.newton import follow_rows
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan, RowsAtOnce

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.online_newton import proximal
+from batchlearn.kernels.online.newton import proximal
 from batchlearn.kernels.single_rows import LabelledRows, RowLoss, RowPenalty, batch_predictor, unpadded
 
 # Columns that come together share the curvature of their rows. Of 1, 1/4 and 1/16 the second lost least on 23 streams.
