@@ -215,7 +215,9 @@ def _with_prior(learner: Learner, values: Any) -> Learner:
     dense = values.toarray() if issparse(values) else np.asarray(values, dtype=np.float64)
     squares = ((dense - learner.shift) / learner.scale) ** 2
     counts = np.count_nonzero(squares, axis=0)
-    prior = STRENGTH * (counts.sum() / len(dense)) * squares.sum(axis=0) / np.maximum(counts, 1)
+    # A column that none of them fills will have a scale of what it holds first.
+    sizes = np.where(counts > 0, squares.sum(axis=0) / np.maximum(counts, 1), 1.0)
+    prior = STRENGTH * (counts.sum() / len(dense)) * sizes
     curvature = np.append(np.full(int(learner.layout.intercept), FAINT), FAINT + prior)
     assert isinstance(learner.state, OnlineState)
     return replace(learner, state=replace(learner.state, inverse=np.diag(1.0 / curvature)), prior=prior)
