@@ -16,7 +16,7 @@ from batchlearn.kernels.single_rows import LabelledRows, RowLoss, RowPenalty, ba
 # Columns that come together share the curvature of their rows. Of 1, 1/4 and 1/16 the second lost least on 23 streams.
 _SHARE = 0.25
 # Precision of the intercept, before a row: of predictors of up to 2 or so.
-OF_INTERCEPT = 0.25
+_OF_INTERCEPT = 0.25
 # The prior at first lets a row's coefficients together move its predictor by what a precision of 3/4 allows.
 STRENGTH = 0.75
 _WEAKEST, _STRONGEST = 0.005, 15.0
@@ -119,7 +119,7 @@ class _DiagonalWalk:
             # 1. Sizes are taken in; where they grow, coefficients say less by as much as the prior is stronger.
             known, square = self._count[columns], self._square[columns]
             count = known + weight * met
-            bend, prior = _SHARE * self._curvature[columns], np.where(own, OF_INTERCEPT, sums.precision)
+            bend, prior = _SHARE * self._curvature[columns], np.where(own, _OF_INTERCEPT, sums.precision)
             was = prior * square + bend
             square = square + (size - square) * (weight * met / _one_for_none(count))
             precision = prior * square + bend
@@ -157,7 +157,7 @@ class _DiagonalWalk:
         if sums.due > 0.0:
             prior = np.full(self.parameters.size - 1, sums.precision)
             if self._state.intercept:
-                prior[0] = OF_INTERCEPT
+                prior[0] = _OF_INTERCEPT
             precision = prior * self._square[:-1] + _SHARE * self._curvature[:-1]
             gradient = self._penalty.gradient(unpadded(self.parameters))
             met = self._count[:-1] > 0.0
