@@ -75,7 +75,7 @@ def make_scikit(data: Data, setting: Setting) -> Any:  # noqa: ARG001 - the sett
     return SGDClassifier(loss="log_loss", **setting)
 
 
-def normalised_posed(data: Data) -> tuple[Any, Any]:
+def posed_here(data: Data) -> tuple[Any, Any]:
     """Return objective and rows of this package for the problem."""
     from batchlearn.objectives.losses import named_loss
     from batchlearn.statistics.objective import Objective
@@ -93,26 +93,26 @@ def learn_epoch(regime: str, solver: str | None, data: Data, setting: Setting) -
     from batchlearn.training.regimes import epochs, parse_regime
 
     with one_blas_thread():
-        posed, matrix = normalised_posed(data)
+        posed, matrix = posed_here(data)
         way = epochs(posed, matrix.rows, parse_regime(regime), _solver(solver), order="stored", passes=1.0)
         coefficients, intercepts = matrix.deliver(list(way)[-1].parameters)
         return coefficients[0], float(intercepts[0])
 
 
 def _solver(name: str | None) -> Any:
-    from batchlearn.solvers.online.normalised import NormalisedGradient
+    from batchlearn.solvers.online.diagonal import DiagonalNewton
     from batchlearn.solvers.stochastic import StochasticGradient
 
-    return {None: None, "normalised": NormalisedGradient(), "sgd": StochasticGradient()}[name]
+    return {None: None, "diagonal": DiagonalNewton(), "sgd": StochasticGradient()}[name]
 
 
-def progressive_normalised(data: Data, setting: Setting) -> float:  # noqa: ARG001 - nothing to set
+def progressive_diagonal(data: Data, setting: Setting) -> float:  # noqa: ARG001 - nothing to set
     from batchlearn.data.rows.threads import one_blas_thread
     from batchlearn.training.regimes import Online, progressive
 
     with one_blas_thread():
-        posed, matrix = normalised_posed(data)
-        eta = progressive(posed, matrix.rows, Online(), _solver("normalised"))
+        posed, matrix = posed_here(data)
+        eta = progressive(posed, matrix.rows, Online(), _solver("diagonal"))
     return float(losses("logistic", eta, data.label)[0].mean())
 
 
@@ -204,8 +204,8 @@ def _in_stream(make: Callable[[Data, Setting], Any], module: str, grid: tuple[Se
 
 STREAM_RIVALS = {
     "batchlearn partial_fit": _in_stream(make_batchlearn, "batchlearn", _NOTHING),
-    "batchlearn NormalisedGradient": StreamRival(
-        "batchlearn", ("stream",), _NOTHING, partial(learn_epoch, "1", "normalised"), progressive_normalised
+    "batchlearn DiagonalNewton": StreamRival(
+        "batchlearn", ("stream",), _NOTHING, partial(learn_epoch, "1", "diagonal"), progressive_diagonal
     ),
     "scikit-learn SGDClassifier": _in_stream(make_scikit, "sklearn", tuple(_scikit_grid())),
     "Vowpal Wabbit": StreamRival(

@@ -1,5 +1,5 @@
-// Stretches of rows that are learned from one by one or batch by batch: what batchlearn/kernels/normalised.py,
-// online_newton.py, stochastic.py and variance_reduced.py do in NumPy.
+// Stretches of rows that are learned from one by one or batch by batch: what batchlearn/kernels/online/newton.py
+// and diagonal.py, stochastic.py and variance_reduced.py do in NumPy.
 //
 // A row is a 1 for the intercept, its dense columns, each read as (value - shift) / scale, one indicator for each group of
 // levels, and a sparse part. Coefficients stand in that order. A code equal to the number of levels meets none.
@@ -55,12 +55,12 @@ struct CompiledLoss {
     double parameter;  // power or threshold
 };
 
-// Parameters, squared gradients, largest size so far (0 where nothing was seen) and moves of each coefficient side by side:
-// what a sparse row meets then lies in one line of the cache. `sums` holds weight, N, slopes, curvatures, due, rows
-// waiting, and rows in the window.
-struct NormalisedCells {
+// Parameter, curvature, mean square of the values that are not 0 and the weight of these, of each coefficient side by side:
+// what a sparse row meets then lies in one line of the cache. `sums` holds the weight of rows and of their entries, squared
+// slopes, curvatures, the prior's strength, the curvature along it, the weight whose penalty is due, and rows waiting.
+struct DiagonalCells {
     double* cells;  // (size + 1, 4)
-    double* sums;   // (7,)
+    double* sums;   // (8,)
     Count interval;
 };
 
@@ -71,6 +71,7 @@ struct PenaltyTurns {
     double* weight;           // so far
     std::int64_t* turn;
     Count block, in_turn, lead;
+    double least;  // share of its coefficient that a payment has to be
 };
 
 struct GradientWalk {
@@ -99,10 +100,10 @@ struct ReducedWalk {
     std::int64_t* count;
 };
 
-struct NormalisedKernels {
-    // Rows start to stop; `shown` may be null. Predictors are those of rows start to stop.
-    void (*normalised)(const Stretch& rows, const Stretch* shown, CompiledLoss loss, const QuadraticPenalty& penalty,
-                       const NormalisedCells& state, Count start, Count stop, double* predictors);
+struct DiagonalKernels {
+    // `shown` may be null.
+    void (*diagonal)(const Stretch& rows, const Stretch* shown, CompiledLoss loss, const QuadraticPenalty& penalty,
+                     const DiagonalCells& state, double* predictors);
 };
 
 struct NewtonKernels {
@@ -118,6 +119,6 @@ struct BatchKernels {
                     const ReducedWalk& walk);
 };
 
-DECLARE_TABLE(NormalisedKernels, normalised_kernels)
+DECLARE_TABLE(DiagonalKernels, diagonal_kernels)
 DECLARE_TABLE(NewtonKernels, newton_kernels)
 DECLARE_TABLE(BatchKernels, batch_kernels)

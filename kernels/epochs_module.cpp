@@ -157,25 +157,22 @@ const Stretch* shown_of(const LearnedRows& rows, const LearnedRows* shown) {
     return shown ? &shown->stretch : nullptr;
 }
 
-void follow_normalised(const LearnedRows& rows, const LearnedRows* shown, int kind, double parameter,
-                       const Penalised& penalty, Table cells, Result sums, Count interval, Count start, Count stop,
-                       Result predictors) {
+void follow_diagonal(const LearnedRows& rows, const LearnedRows* shown, int kind, double parameter,
+                     const Penalised& penalty, Table cells, Result sums, Count interval, Result predictors) {
     const Count size = rows.stretch.size;
     need(penalty.penalty.size == size, "a strength a coefficient");
-    need(static_cast<Count>(cells.shape(0)) == size + 1 && cells.shape(1) == 4 && sums.shape(0) == 7, "a state of such rows");
-    need(0 <= start && start <= stop && stop <= rows.stretch.rows && interval > 0, "rows of the stretch");
-    need(static_cast<Count>(predictors.shape(0)) == stop - start, "a predictor a row");
+    need(static_cast<Count>(cells.shape(0)) == size + 1 && cells.shape(1) == 4 && sums.shape(0) == 8, "a state of such rows");
+    need(static_cast<Count>(predictors.shape(0)) == rows.stretch.rows && interval > 0, "a predictor a row");
     const Stretch* view = shown_of(rows, shown);
     const CompiledLoss loss = loss_of(kind, parameter);
     const nb::gil_scoped_release released;
-    SERVING(normalised_kernels)
-        .normalised(rows.stretch, view, loss, penalty.penalty, {cells.data(), sums.data(), interval}, start, stop,
-                    predictors.data());
+    SERVING(diagonal_kernels)
+        .diagonal(rows.stretch, view, loss, penalty.penalty, {cells.data(), sums.data(), interval}, predictors.data());
 }
 
 void follow_newton(const LearnedRows& rows, const LearnedRows* shown, int kind, double parameter, Result parameters,
                    Table inverse, std::optional<Vector> strengths, std::optional<Result> paid, Result weight, Counters turn,
-                   Count block, Count in_turn, Result predictors) {
+                   Count block, Count in_turn, double least, Result predictors) {
     const Stretch& s = rows.stretch;
     const auto size = static_cast<std::size_t>(s.size);
     need(parameters.shape(0) == size && inverse.shape(0) == size && inverse.shape(1) == size, "a state of such rows");
@@ -187,7 +184,7 @@ void follow_newton(const LearnedRows& rows, const LearnedRows* shown, int kind, 
     const CompiledLoss loss = loss_of(kind, parameter);
     const Count intercept = s.intercept ? 1 : 0;
     const PenaltyTurns turns{strengths ? strengths->data() : nullptr, paid ? paid->data() : nullptr, weight.data(),
-                             turn.data(), block, in_turn, intercept};
+                             turn.data(), block, in_turn, intercept, least};
     const nb::gil_scoped_release released;
     SERVING(newton_kernels).newton(s, view, loss, parameters.data(), inverse.data(), turns, predictors.data());
 }
@@ -242,13 +239,13 @@ void bind_epochs(nb::module_& module) {
         .def("set_sparse", &LearnedRows::set_sparse, nb::arg("pointers"), nb::arg("indices"), nb::arg("entries"),
              nb::arg("columns"), nb::arg("factor").none());
     nb::class_<Penalised>(module, "Penalised").def(nb::init<Vector, Places, Places, Vector>());
-    module.def("follow_normalised", follow_normalised, nb::arg("rows"), nb::arg("shown").none(), nb::arg("loss"),
+    module.def("follow_diagonal", follow_diagonal, nb::arg("rows"), nb::arg("shown").none(), nb::arg("loss"),
                nb::arg("parameter"), nb::arg("penalty"), nb::arg("cells"), nb::arg("sums"), nb::arg("interval"),
-               nb::arg("start"), nb::arg("stop"), nb::arg("predictors"));
+               nb::arg("predictors"));
     module.def("follow_newton", follow_newton, nb::arg("rows"), nb::arg("shown").none(), nb::arg("loss"),
                nb::arg("parameter"), nb::arg("parameters"), nb::arg("inverse"), nb::arg("strengths").none(),
                nb::arg("paid").none(), nb::arg("weight"), nb::arg("turn"), nb::arg("block"), nb::arg("in_turn"),
-               nb::arg("predictors"));
+               nb::arg("least"), nb::arg("predictors"));
     module.def("follow_gradients", follow_gradients);
     module.def("follow_reduced", follow_reduced, nb::arg("rows"), nb::arg("loss"), nb::arg("parameter"), nb::arg("penalty"),
                nb::arg("starts"), nb::arg("stops"), nb::arg("weights"), nb::arg("inverse"), nb::arg("length"),

@@ -8,8 +8,6 @@ namespace {
 
 // Rows whose rank-one updates of the inverse curvature are made in one sweep over it, which also multiplies the next ones.
 constexpr int SWEPT = 4;
-// A step is no longer than one over the constant, and a first row may send a predictor to where exp ends.
-constexpr int PROXIMAL_STEPS = 1000;
 
 // P -= sum_b o_b o_b', then reach_b = P x_b; all of SWEPT rows, `stride` numbers apart.
 void sweep(double* inverse, Count size, Count stride, const double* taken, const double* x, double* reach) {
@@ -25,29 +23,6 @@ void sweep(double* inverse, Count size, Count stride, const double* taken, const
         }
         for (int b = 0; b < SWEPT; ++b) store(reach + b * stride + j, total[b]);
     }
-}
-
-struct Proximal {
-    double step, curvature;
-};
-
-// z - eta and weight times curvature at z, by Newton steps short enough to be safe.
-template <class Slopes>
-ALWAYS inline Proximal proximal(const Slopes& slopes, double eta, double label, double weight, double reach) {
-    double point = eta, curvature = 0.0;
-    for (int k = 0; k < PROXIMAL_STEPS; ++k) {
-        const Derivatives at = slopes(all(point), all(label));
-        curvature = weight * at.curvature[0];
-        const double residual = point - eta + reach * (weight * at.slope[0]);
-        double change = -residual / (1.0 + reach * curvature);
-        const double size = Slopes::self_concordance * __builtin_fabs(change);
-        // Where slope and curvature overflow neither is a number, but the side is known.
-        if (Slopes::self_concordance > 0.0 && !(size <= 1.0))
-            change = (residual > 0.0 ? -1.0 : 1.0) / Slopes::self_concordance;
-        point += change;
-        if (size < 0.05) break;
-    }
-    return {point - eta, curvature};
 }
 
 class NewtonWalk {
@@ -80,42 +55,80 @@ class NewtonWalk {
 
     Count stride() const { return stride_; }
     double* x() const { return x_; }
-    double predictor(const double* x) const { return dot(w_, x, stride_); }
 
-    // P x of the next rows, after what the rows before them took.
-    void meet() {
+    // Learn from the first rows of x, one after the other: `eta` holds their offsets, and comes back with the predictors
+    // before each row. Those of `views`, if any, `stride` numbers apart, are written to `seen`.
+    template <class Slopes>
+    void learn(const Slopes& slopes, int count, double* eta, const double* label, const double* weight,
+               const double* views = nullptr, double* seen = nullptr) {
+        // 1. P x of all of them, after what the rows before took; predictors, slopes there, and products x_t'P x_b.
+        sweep(inverse_, size_, stride_, taken_, x_, reach_);
+        for (Count i = 0; i < SWEPT * stride_; ++i) taken_[i] = 0.0;
+        Doubles sums[2 * LANES] = {};
+        for (Count i = 0; i < stride_; i += LANES) {
+            Doubles *next = sums, x[SWEPT];
+            for (int t = 0; t < SWEPT; ++t) x[t] = load(x_ + t * stride_ + i);
+            for (int t = 0; t < SWEPT; ++t, ++next) *next = fused(x[t], load(w_ + i), *next);
+            for (int b = 0; b < SWEPT; ++b) {
+                const Doubles reach = load(reach_ + b * stride_ + i);
+                for (int t = b; t < SWEPT; ++t, ++next) *next = fused(x[t], reach, *next);
+            }
+        }
+        double total[2 * LANES], met[SWEPT][SWEPT], gain[SWEPT] = {}, along[SWEPT] = {}, start[LANES] = {}, of[LANES] = {};
+        store(total, sums_of(sums));
+        store(total + LANES, sums_of(sums + LANES));
+        const double* next = total + SWEPT;
+        for (int b = 0; b < SWEPT; ++b)
+            for (int t = b; t < SWEPT; ++t) met[t][b] = *next++;
+        for (int b = 0; b < LANES; ++b) {
+            if (b < count) eta[b] += total[b];
+            start[b] = b < count ? eta[b] : start[0], of[b] = b < count ? label[b] : of[0];
+        }
+        const Derivatives at = slopes(load(start), load(of));
+        // 2. What one row takes from those after it, in numbers: met[t][b] becomes x_t'P x_b for the P that row b meets.
+        for (int b = 0; b < count; ++b) {
+            for (int t = b; t < count; ++t)
+                for (int s = 0; s < b; ++s) met[t][b] -= gain[s] * met[b][s] * met[t][s];
+            const double reach = met[b][b];
+            if (!(reach > 0.0) || weight[b] == 0.0) continue;
+            const Proximal found =
+                proximal(slopes, start[b], at.slope[b], at.curvature[b], eta[b], label[b], weight[b], reach);
+            gain[b] = found.curvature / (1.0 + found.curvature * reach);
+            along[b] = found.step / reach;
+            for (int t = b + 1; t < count; ++t) eta[t] += along[b] * met[t][b];
+        }
+        // 3. The same in coefficients.
+        for (int b = 0; b < count; ++b) {
+            if (views) seen[b] = dot(w_, views + b * stride_, stride_);
+            double *own = reach_ + b * stride_, *taken = taken_ + b * stride_;
+            for (int s = 0; s < b; ++s) add_times(own, -gain[s] * met[b][s], reach_ + s * stride_, stride_);
+            const double share = __builtin_sqrt(gain[b]);
+            for (Count i = 0; i < stride_; i += LANES) {
+                const Doubles direction = load(own + i);
+                store(w_ + i, load(w_ + i) + along[b] * direction);
+                store(taken + i, share * direction);
+            }
+        }
+    }
+
+    // What the last rows took.
+    void settle() {
+        clear();
         sweep(inverse_, size_, stride_, taken_, x_, reach_);
         for (Count i = 0; i < SWEPT * stride_; ++i) taken_[i] = 0.0;
     }
 
-    // Learn from row b of those that are met, whose predictor is eta.
-    template <class Slopes>
-    void learn(int b, const Slopes& slopes, double eta, double label, double weight) {
-        const double* x = x_ + b * stride_;
-        double* own = reach_ + b * stride_;
-        for (int s = 0; s < b; ++s) {
-            const double* before = taken_ + s * stride_;
-            add_times(own, -dot(before, x, stride_), before, stride_);
-        }
-        const double reach = dot(own, x, stride_);
-        if (!(reach > 0.0) || weight == 0.0) return;
-        const Proximal found = proximal(slopes, eta, label, weight, reach);
-        const double gain = found.curvature / (1.0 + found.curvature * reach), share = __builtin_sqrt(gain);
-        const double along = found.step / reach;
-        double* taken = taken_ + b * stride_;
-        for (Count i = 0; i < stride_; i += LANES) {
-            const Doubles direction = load(own + i);
-            store(w_ + i, load(w_ + i) + along * direction);
-            store(taken + i, share * direction);
-        }
+    // Number j on the diagonal of P.
+    double variance(Count j) const {
+        double value = inverse_[j * stride_ + j];
+        for (int b = 0; b < SWEPT; ++b) value -= taken_[b * stride_ + j] * taken_[b * stride_ + j];
+        return value;
     }
 
     // Forget the rows that were met.
     void clear() {
         for (Count i = 0; i < SWEPT * stride_; ++i) x_[i] = 0.0;
     }
-
-    double parameter(Count j) const { return w_[j]; }
 
    private:
     Count size_, stride_;
@@ -124,33 +137,41 @@ class NewtonWalk {
     double *inverse_, *taken_, *x_, *reach_, *w_;
 };
 
-// Write the whole row of the design matrix into zeros.
-inline void whole_row(const RowReader& reader, Count row, std::int64_t* column, double* value, double* out) {
-    reader.dense(row, 1, out, 0);
-    const Count count = reader.entries(row, column, value);
-    for (Count k = 0; k < count; ++k) out[column[k]] += value[k];
+// Write whole rows of the design matrix into zeros, `stride` numbers apart.
+inline void whole_rows(const RowReader& reader, Count first, int count, std::int64_t* column, double* value, double* out,
+                       Count stride) {
+    reader.dense(first, count, out, stride);
+    for (int b = 0; b < count; ++b) {
+        const Count many = reader.entries(first + b, column, value);
+        for (Count k = 0; k < many; ++k) out[b * stride + column[k]] += value[k];
+    }
 }
 
-// The penalty of each coefficient that is due is a row of its own: its indicator, of label 0 and a squared loss.
-void pay(NewtonWalk& walk, const PenaltyTurns& turns, Count size) {
+// The penalty of each coefficient that is due is a row of its own: its indicator, of label 0 and a squared loss. One that
+// would move its coefficient by next to nothing waits.
+void pay(NewtonWalk& walk, const PenaltyTurns& turns, Count size, Count* places) {
     const Count columns = size - turns.lead, many = columns < turns.in_turn ? columns : turns.in_turn;
-    Count due[SWEPT], count = 0;
+    double eta[SWEPT], strength[SWEPT];
+    const double none[SWEPT] = {};
+    int count = 0;
     const auto learn = [&] {
-        walk.meet();
-        for (Count b = 0; b < count; ++b) {
-            const double strength = turns.strengths[due[b]] * (*turns.weight - turns.paid[due[b]]);
-            walk.learn(static_cast<int>(b), PlainSlopes<Squared>(), walk.parameter(due[b]), 0.0, strength);
-            turns.paid[due[b]] = *turns.weight;
-        }
+        walk.learn(PlainSlopes<Squared>(), count, eta, none, strength);
         walk.clear();
         count = 0;
     };
-    walk.clear();
+    Count due = 0;
     for (Count k = 0; k < many; ++k) {
         const Count place = turns.lead + (*turns.turn * turns.in_turn + k) % columns;
-        if (!(turns.strengths[place] * (*turns.weight - turns.paid[place]) > 0.0)) continue;
+        const double share = turns.strengths[place] * (*turns.weight - turns.paid[place]) * walk.variance(place);
+        if (share > turns.least) places[due++] = place;
+    }
+    walk.clear();
+    for (Count k = 0; k < due; ++k) {
+        const Count place = places[k];
         walk.x()[count * walk.stride() + place] = 1.0;
-        due[count++] = place;
+        eta[count] = 0.0;
+        strength[count++] = turns.strengths[place] * (*turns.weight - turns.paid[place]);
+        turns.paid[place] = *turns.weight;
         if (count == SWEPT) learn();
     }
     if (count) learn();
@@ -165,28 +186,26 @@ void follow_newton(const Stretch& rows, const Stretch* shown, const Slopes& slop
     const RowReader views(shown ? *shown : none);
     const Count most = reader.most_entries() + (shown ? views.most_entries() : 0) + 1, stride = walk.stride();
     Numbers<std::int64_t> column(most);
-    Numbers<double> value(most), view(shown ? stride : 0);
+    Numbers<double> value(most), view(shown ? SWEPT * stride : 0);
+    Numbers<Count> places(turns.in_turn);
     for (Count first = 0; first < rows.rows; first += SWEPT) {
-        const Count count = rows.rows - first < SWEPT ? rows.rows - first : SWEPT;
+        const int count = static_cast<int>(rows.rows - first < SWEPT ? rows.rows - first : SWEPT);
+        double eta[SWEPT], label[SWEPT], weight[SWEPT], seen[SWEPT];
         walk.clear();
-        for (Count b = 0; b < count; ++b) whole_row(reader, first + b, column, value, walk.x() + b * stride);
-        walk.meet();
-        for (Count b = 0; b < count; ++b) {
-            const Count row = first + b;
-            const double eta = walk.predictor(walk.x() + b * stride) + reader.offset(row);
-            predictors[row] = eta;
-            if (shown) {
-                for (Count i = 0; i < stride; ++i) view[i] = 0.0;
-                whole_row(views, row, column, value, view);
-                predictors[row] = walk.predictor(view) + views.offset(row);
-            }
-            walk.learn(static_cast<int>(b), slopes, eta, reader.label(row), reader.weight(row));
-            if (turns.strengths) *turns.weight += reader.weight(row);
+        if (shown)
+            for (Count i = 0; i < SWEPT * stride; ++i) view[i] = 0.0;
+        whole_rows(reader, first, count, column, value, walk.x(), stride);
+        if (shown) whole_rows(views, first, count, column, value, view, stride);
+        for (int b = 0; b < count; ++b)
+            eta[b] = reader.offset(first + b), label[b] = reader.label(first + b), weight[b] = reader.weight(first + b);
+        walk.learn(slopes, count, eta, label, weight, shown ? static_cast<double*>(view) : nullptr, seen);
+        for (int b = 0; b < count; ++b) {
+            predictors[first + b] = shown ? seen[b] + views.offset(first + b) : eta[b];
+            if (turns.strengths) *turns.weight += weight[b];
         }
-        if (turns.strengths && (first + count) % turns.block == 0) pay(walk, turns, rows.size);
+        if (turns.strengths && (first + count) % turns.block == 0) pay(walk, turns, rows.size, places);
     }
-    walk.clear();
-    walk.meet();  // what the last rows took
+    walk.settle();
 }
 
 void newton(const Stretch& rows, const Stretch* shown, CompiledLoss loss, double* parameters, double* inverse,

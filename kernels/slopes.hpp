@@ -1,4 +1,4 @@
-// First and second derivatives of the losses of eight rows: for steps, which need no values.
+// First and second derivatives of the losses of eight rows, for steps, which need no values; and the step of one row.
 #pragma once
 
 #include "epochs.hpp"
@@ -43,6 +43,32 @@ struct HuberSlopes {
         return {inside, where_less(all(threshold), magnitude(rest), all(0.0), all(1.0))};
     }
 };
+
+// A step is no longer than one over the constant, and a first row may send a predictor to where exp ends.
+constexpr int PROXIMAL_STEPS = 1000;
+
+struct Proximal {
+    double step, curvature;
+};
+
+// z - eta and weight times curvature at z, by Newton steps short enough to be safe, from a point whose slope and curvature
+// are known.
+template <class Slopes>
+__attribute__((always_inline)) inline Proximal proximal(const Slopes& slopes, double point, double slope, double curvature,
+                                                        double eta, double label, double weight, double reach) {
+    for (int k = 0;; ++k) {
+        const double residual = point - eta + reach * (weight * slope);
+        double change = -residual / (1.0 + reach * (weight * curvature));
+        const double size = Slopes::self_concordance * __builtin_fabs(change);
+        // Where slope and curvature overflow neither is a number, but the side is known.
+        if (Slopes::self_concordance > 0.0 && !(size <= 1.0))
+            change = (residual > 0.0 ? -1.0 : 1.0) / Slopes::self_concordance;
+        point += change;
+        if (size < 0.05 || k + 1 == PROXIMAL_STEPS) return {point - eta, weight * curvature};
+        const Derivatives at = slopes(all(point), all(label));
+        slope = at.slope[0], curvature = at.curvature[0];
+    }
+}
 
 // Call a function with the loss that is meant.
 template <class Function>

@@ -93,6 +93,19 @@ inline Doubles smaller(Doubles a, Doubles b) { return where_less(a, b, a, b); }
 // The sum of the lanes, always in the same order.
 inline double sum(Doubles x) { return ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7])); }
 
+// The sums of the lanes of eight vectors, always in the same order.
+inline Doubles sums_of(const Doubles x[LANES]) {
+    Doubles pairs[LANES / 2], fours[LANES / 4];
+    for (int i = 0; i < LANES / 2; ++i)
+        pairs[i] = __builtin_shufflevector(x[2 * i], x[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14) +
+                   __builtin_shufflevector(x[2 * i], x[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+    for (int i = 0; i < LANES / 4; ++i)
+        fours[i] = __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
+                   __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+    return __builtin_shufflevector(fours[0], fours[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+           __builtin_shufflevector(fours[0], fours[1], 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
 // 1.5 * 2^52: added to a number it leaves the nearest integer in the last bits.
 constexpr double ROUNDER = 6755399441055744.0;
 

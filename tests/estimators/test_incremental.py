@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from contextlib import nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,16 @@ from scipy.sparse import csr_array, hstack
 from sklearn.exceptions import ConvergenceWarning
 
 from batchlearn import LinearClassifier, LinearRegressor
+from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.errors import DataError, UsageError
+from batchlearn.estimators.incremental import Learner, _faded, _share_of_prior
 from batchlearn.kernels import native
+from batchlearn.kernels.normalised import NormalisedState
+from batchlearn.objectives.losses import LogisticLoss
+from batchlearn.objectives.penalties import Quadratic
+from batchlearn.solvers import ReadingPlan
+from batchlearn.solvers.online.normalised import NormalisedGradient
+from batchlearn.statistics.objective import Objective
 
 
 def drawn(kind: str, rows: int = 500, seed: int = 0) -> tuple[Any, Any]:
@@ -118,6 +128,76 @@ def test_a_first_row_that_leads_far_off_is_forgotten(compiled: bool) -> None:
     with nullcontext() if compiled else native.numpy_serves():
         model = LinearRegressor(loss="poisson", alpha=0.0).partial_fit(X, y)
     assert np.abs(model.coef_ - truth).max() < 0.1
+
+
+def test_the_first_rows_are_not_predicted_as_if_for_sure() -> None:
+    """Fewer rows than columns can be told apart without error, of which a faint penalty made logits of 20."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 28))
+    eta = X @ (rng.normal(size=28) / 28**0.5)
+    y = rng.uniform(size=400) < 1.0 / (1.0 + np.exp(-eta))
+    model, lost = LinearClassifier(alpha=1e-5).partial_fit(X[:1], y[:1], classes=[False, True]), 0.0
+    for row in range(1, 400):
+        (found,) = model.decision_function(X[row : row + 1])
+        lost += np.logaddexp(0.0, -found if y[row] else found)
+        model.partial_fit(X[row : row + 1], y[row : row + 1])
+    assert lost / 399 < 0.72  # the model without features: 0.69; it was 1.7
+
+
+def test_the_prior_of_the_first_rows_is_taken_back() -> None:
+    x, y = drawn("classes", 16_384)
+    model = learn(LinearClassifier(alpha=1e-3), "classes", x, y, [31, 500])
+    learner: Learner = model._learner
+    assert _share_of_prior(learner, 0) == 1.0
+    assert _share_of_prior(learner, learner.blocks) < 0.003
+    batch = LinearClassifier(alpha=1e-3).fit(x, y)
+    np.testing.assert_allclose(model.predict_proba(x), batch.predict_proba(x), atol=5e-3)
+
+
+def test_what_is_taken_from_the_prior_is_taken_from_the_curvature_alone() -> None:
+    x, y = drawn("classes", 1024)
+    before: Learner = learn(LinearClassifier(alpha=1e-3), "classes", x[:1000], y[:1000], [])._learner
+    after = _faded(replace(before, blocks=32))
+    assert before.prior is not None
+    gone = np.append(0.0, before.prior * (_share_of_prior(before, 16) - _share_of_prior(before, 32)))
+    assert gone[1] > 0.1
+    states: Any = before.state, after.state
+    curvatures = [np.linalg.inv(state.inverse) for state in states]
+    np.testing.assert_allclose(curvatures[0] - np.diag(gone), curvatures[1], rtol=1e-7, atol=1e-7)
+    # What the rows said, curvature times parameters, stays.
+    said = [curvature @ state.parameters for curvature, state in zip(curvatures, states, strict=True)]
+    np.testing.assert_allclose(said[0], said[1], rtol=1e-7, atol=1e-7)
+    assert _faded(replace(before, blocks=33)).state is before.state
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("alpha", [1e-2, 1.0])
+def test_payments_of_the_penalty_that_wait_are_made(alpha: float, compiled: bool) -> None:
+    x, y = drawn("squared", 2048)
+    with nullcontext() if compiled else native.numpy_serves():
+        online = learn(LinearRegressor(alpha=alpha), "squared", x / [1.0, 1e3, 1e-4, 2.0], y, [100])
+    batch = LinearRegressor(alpha=alpha).fit(x / [1.0, 1e3, 1e-4, 2.0], y)
+    without = LinearRegressor(alpha=0.0).fit(x / [1.0, 1e3, 1e-4, 2.0], y)
+    away = np.abs(online.coef_ - batch.coef_).max(), np.abs(without.coef_ - batch.coef_).max()
+    assert away[0] < 0.04 * away[1]
+
+
+def test_learners_of_normalised_updates_go_on() -> None:
+    """Pickles of before have them for many columns, and know neither a prior nor blocks."""
+    x = csr_array((np.random.default_rng(1).random((60, 700)) < 0.02).astype(float))
+    y = np.where(np.arange(60) % 3 == 0, "yes", "no")
+    model = LinearClassifier().partial_fit(x[:1], y[:1], classes=["no", "yes"])
+    layout = model._learner.layout
+    rows = MemoryRows(layout, (), np.zeros(0), np.ones(0))
+    objective = Objective(LogisticLoss(), Quadratic(np.zeros(701)))
+    state = NormalisedGradient().start(objective, rows, np.zeros(701), ReadingPlan(1, 512, 1.0, 0))
+    old = replace(model._learner, state=state)
+    for name in ("prior", "blocks"):
+        del old.__dict__[name]
+    model._learner = pickle.loads(pickle.dumps(old))
+    model.partial_fit(x, y)
+    assert isinstance(model._learner.state, NormalisedState)
+    assert model.score(x, y) > 0.7
 
 
 def test_units_of_columns_do_not_matter_without_a_penalty() -> None:

@@ -24,6 +24,7 @@ from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.stopping import LossWithin
 from batchlearn.solvers import LeadPoint, Solver
 from batchlearn.solvers.newton import Newton, NewtonState
+from batchlearn.solvers.online.diagonal import DiagonalNewton
 from batchlearn.solvers.online.newton import OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.quasi_newton import LimitedMemory
@@ -45,7 +46,7 @@ from batchlearn.training.regimes import (
 )
 
 BATCH_SOLVERS: list[Solver[Any]] = [StochasticGradient(0.3), StochasticGradient(), VarianceReducedNewton()]
-ONLINE_SOLVERS: list[Solver[Any]] = [OnlineNewton(), NormalisedGradient()]
+ONLINE_SOLVERS: list[Solver[Any]] = [OnlineNewton(), DiagonalNewton(), NormalisedGradient()]
 REGIMES: list[Regime] = [FullBatch(), MiniBatch(32), MiniBatch(128), Online()]
 
 
@@ -217,11 +218,12 @@ def test_defaults_follow_from_the_size_of_the_problem() -> None:
     assert default_solver(problem.objective, problem.rows, Online()) == OnlineNewton()
     many = replace(problem.rows, layout=replace(problem.rows.layout, groups=(6, 100_000)))
     assert default_solver(problem.objective, many, MiniBatch(128)) == StochasticGradient()
-    assert default_solver(problem.objective, many, Online()) == NormalisedGradient()
+    assert default_solver(problem.objective, many, Online()) == DiagonalNewton()
     # Of many classes the factor is of all predictors, not of one.
     classes = replace(problem.objective, loss=SoftmaxLoss(200))
     assert default_solver(problem.objective, problem.rows, FullBatch()) == Newton()
     assert default_solver(classes, replace(problem.rows, layout=Layout(True, 40)), FullBatch()) == LimitedMemory()
+    assert default_solver(classes, problem.rows, Online()) == NormalisedGradient()
 
 
 def test_progressive_predictions_need_a_solver_that_sees_nothing_ahead() -> None:

@@ -15,8 +15,8 @@ from sklearn.utils.validation import validate_data
 
 from batchlearn.errors import DataError, quoted
 from batchlearn.estimators.fitting import fit_rows
-from batchlearn.estimators.incremental import class_labels, learn_rows
-from batchlearn.estimators.reading import STORED_TYPES, arrays, linear_predictors
+from batchlearn.estimators.incremental import learn_rows
+from batchlearn.estimators.reading import STORED_TYPES, arrays, class_labels, linear_predictors
 from batchlearn.estimators.settings import checked
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import INVERSE_LINKS, class_contrasts, class_shares, logistic

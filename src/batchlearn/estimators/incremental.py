@@ -19,14 +19,15 @@ from batchlearn.data.rows import Chunk
 from batchlearn.data.rows.memory import MemoryRows
 from batchlearn.data.rows.stored import StoredChunk
 from batchlearn.data.rows.threads import one_blas_thread
-from batchlearn.errors import DataError, UsageError, quoted
+from batchlearn.errors import UsageError
 from batchlearn.estimators.settings import EstimatorSettings
 from batchlearn.formatting.notes import Code, Note
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, squared
-from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_newton, follow_normalised, learned_rows
+from batchlearn.kernels.native.epochs import Compiled, Strengths, Turns, follow_diagonal, follow_newton, learned_rows
 from batchlearn.kernels.normalised import NormalisedState
-from batchlearn.kernels.online_newton import BLOCK
+from batchlearn.kernels.online.diagonal import STRENGTH, DiagonalState
+from batchlearn.kernels.online.newton import BLOCK
 from batchlearn.kernels.single_rows import padded, unpadded
 from batchlearn.kernels.sums import transposed_product, transposed_products
 from batchlearn.kernels.window_mean import WindowMean
@@ -35,7 +36,8 @@ from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.batches import compiled_loss
-from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
+from batchlearn.solvers.online.diagonal import DiagonalNewton
+from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState, inverted
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor, weighted_slope
@@ -44,6 +46,11 @@ from batchlearn.training.matrix import Matrix, row_weights
 
 # Coefficients whose penalty is brought up to date after a block, in turn.
 _IN_TURN = 8
+# What a payment has to be, as a share of its coefficient.
+_LEAST_PAYMENT = 1e-4
+# Rows a coefficient, up to which the prior of a learner's first rows stays whole.
+_WHOLE_PRIOR = 8
+_State = OnlineState | DiagonalState | NormalisedState
 
 
 @dataclass(frozen=True)
@@ -60,12 +67,14 @@ class Learner:
     scale: Floats
     seen: NDArray[np.bool_]  # columns that have their scale
     order: NDArray[np.intp]
-    state: OnlineState | NormalisedState
+    state: _State
     pending: tuple[Any, Floats, Floats] | None = None  # values, labels, weights
     weight: float = 0.0  # of the rows learned
     paid: Floats | None = None  # (d,): the weight up to which each coefficient's penalty is in the state
     turn: int = 0
     in_order: bool = True  # whether `order` leaves the columns where they are
+    prior: Floats | None = None  # (columns,): precision that is in the curvature at first
+    blocks: int = 0  # of rows learned
 
 
 def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
@@ -75,17 +84,21 @@ def begin(loss: Loss, alpha: float, values: Any, intercept: bool) -> Learner:
     layout = Layout(intercept, 0 if sparse else columns, (), columns if sparse else 0)
     shift = np.asarray(values[0], dtype=np.float64).copy() if intercept and not sparse else np.zeros(columns)
     size, outputs = layout.size, loss.outputs
-    state: OnlineState | NormalisedState
+    state: _State
+    prior = None
     if outputs == 1 and size <= MOST_COEFFICIENTS:
         state = OnlineState(np.zeros(size), np.eye(size) / FAINT, np.zeros(size), FAINT * np.eye(size))
+        # First rows of such a loss can be told apart without error, and others would be predicted as if for sure.
+        prior = np.zeros(columns) if loss.self_concordance > 0.0 else None
     else:
         empty = MemoryRows(layout, (), np.zeros(layout.dense), np.ones(layout.dense))
         objective, start = Objective(loss, Quadratic(np.zeros(outputs * size))), np.zeros(outputs * size)
-        state = NormalisedGradient().start(objective, empty, start, ReadingPlan(1, 16 * BLOCK, 1.0, 0))
-    # Normalised updates know no units of columns: there is nothing to scale.
-    seen = np.full(columns, isinstance(state, NormalisedState))
+        plan, solver = ReadingPlan(1, 16 * BLOCK, 1.0, 0), DiagonalNewton() if outputs == 1 else NormalisedGradient()
+        state = solver.start(objective, empty, start, plan)
+    # The others know no units of columns: there is nothing to scale.
+    seen = np.full(columns, not isinstance(state, OnlineState))
     scale, order = np.ones(columns), np.arange(columns)
-    return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size))
+    return Learner(loss, alpha, layout, shift, scale, seen, order, state, paid=np.zeros(size), prior=prior)
 
 
 def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: Factor | None) -> Learner | None:
@@ -94,7 +107,7 @@ def go_on(loss: Loss, alpha: float, matrix: Matrix, parameters: Floats, factor: 
     That of several outputs goes on from the point with steps as short as if it had learned the rows one by one.
     """
     size, weight = matrix.rows.layout.size, matrix.weight
-    state: OnlineState | NormalisedState
+    state: _State
     if loss.outputs > 1:
         largest, squares, lengths, slopes, curvatures = matrix.rows.total(_StepTotal(loss), parameters)
         unit = np.where(largest > 0.0, largest, 1.0)
@@ -158,25 +171,75 @@ def learn(learner: Learner, values: Any, label: Floats, weight: Floats | None) -
     else:
         counted = weight > 0.0
         values, label, weight = values[counted], label[counted], weight[counted]
-    if learner.pending is not None:
-        old, old_label, old_weight = learner.pending
-        values = vstack([old, values], format="csr") if issparse(values) else np.concatenate([old, values])
-        label, weight = np.concatenate([old_label, label]), np.concatenate([old_weight, weight])
     learner = _scaled(learner, values)
-    if isinstance(learner.state, NormalisedState):  # no blocks: cutting a stretch changes no bit
-        learner = replace(_learned(learner, values, label, weight), pending=None)
+    if not isinstance(learner.state, OnlineState):  # no blocks: cutting a stretch changes no bit
+        learner = _learned(learner, values, label, weight)
         return learner, unpadded(learner.state.parameters)
-    whole = len(label) // BLOCK * BLOCK
-    if whole and compiled_loss(learner.loss) is not None and native.compiled() is not None:
-        learner = _learned(learner, values[:whole], label[:whole], weight[:whole], in_turn=True)
-    else:
-        for first in range(0, whole, BLOCK):
-            block = slice(first, first + BLOCK)
-            learner = _turned(_learned(learner, values[block], label[block], weight[block]))
-    rest = values[whole:].copy(), label[whole:].copy(), weight[whole:].copy()
-    learner = replace(learner, pending=rest if len(rest[1]) else None)
-    shown = _learned(learner, *rest) if len(rest[1]) else learner
+    pieces, rest = [(values, label, weight)], None
+    if learner.pending is not None:
+        # The unfinished block is filled up apart: nothing else is copied.
+        old, missing = learner.pending, slice(0, BLOCK - len(learner.pending[1]))
+        both = [old[0], values[missing]]
+        begun = vstack(both, format="csr") if issparse(values) else np.concatenate(both)
+        pieces = [(begun, np.append(old[1], label[missing]), np.append(old[2], weight[missing]))]
+        pieces.append((values[missing.stop :], label[missing.stop :], weight[missing.stop :]))
+    for piece in pieces:
+        if len(piece[1]):
+            learner, rest = _blocks_learned(learner, *piece)
+    learner = replace(learner, pending=rest)
+    shown = learner if rest is None else _learned(learner, *rest)
     return learner, shown.state.parameters.copy()
+
+
+def _blocks_learned(learner: Learner, values: Any, label: Floats, weight: Floats) -> tuple[Learner, Any]:
+    """Learn the whole blocks of rows, which begin with one; return the learner and the rows of an unfinished one."""
+    if learner.blocks == 0 and learner.prior is not None:
+        learner = _with_prior(learner, values[:BLOCK])
+    whole = len(label) // BLOCK * BLOCK
+    fast = compiled_loss(learner.loss) is not None and native.compiled() is not None
+    first = 0
+    while first < whole:
+        # The prior fades where the number of blocks is a power of two.
+        till_faded = (1 << learner.blocks.bit_length()) - learner.blocks if learner.prior is not None else whole
+        part = slice(first, min(first + (till_faded if fast else 1) * BLOCK, whole))
+        learner = _learned(learner, values[part], label[part], weight[part], in_turn=fast)
+        learner = learner if fast else _turned(learner)
+        learner = _faded(replace(learner, blocks=learner.blocks + (part.stop - first) // BLOCK))
+        first = part.stop
+    rest = values[whole:].copy(), label[whole:].copy(), weight[whole:].copy()
+    return learner, rest if len(rest[1]) else None
+
+
+def _with_prior(learner: Learner, values: Any) -> Learner:
+    """Return a learner that has learned nothing with the prior that its first rows have: that of `DiagonalNewton`."""
+    dense = values.toarray() if issparse(values) else np.asarray(values, dtype=np.float64)
+    squares = ((dense - learner.shift) / learner.scale) ** 2
+    counts = np.count_nonzero(squares, axis=0)
+    # A column that none of them fills will have a scale of what it holds first.
+    sizes = np.where(counts > 0, squares.sum(axis=0) / np.maximum(counts, 1), 1.0)
+    prior = STRENGTH * (counts.sum() / len(dense)) * sizes
+    curvature = np.append(np.full(int(learner.layout.intercept), FAINT), FAINT + prior)
+    assert isinstance(learner.state, OnlineState)
+    return replace(learner, state=replace(learner.state, inverse=np.diag(1.0 / curvature)), prior=prior)
+
+
+def _faded(learner: Learner) -> Learner:
+    """Take from the prior what the number of rows no longer needs: in the end the objective is the penalised one."""
+    state, count = learner.state, learner.blocks
+    if learner.prior is None or count & (count - 1) or not isinstance(state, OnlineState):
+        return learner
+    gone = (_share_of_prior(learner, count // 2) - _share_of_prior(learner, count)) * learner.prior
+    if not gone.any():
+        return learner
+    gone = np.append(np.zeros(int(learner.layout.intercept)), gone)
+    inverse = inverted(inverted(state.inverse) - np.diag(gone))
+    parameters = state.parameters + inverse @ (gone * state.parameters)
+    return replace(learner, state=replace(state, parameters=parameters, inverse=inverse))
+
+
+def _share_of_prior(learner: Learner, blocks: int) -> float:
+    """Return what is left of the prior after so many blocks: all for eight rows a coefficient, then less and less."""
+    return min(1.0, _WHOLE_PRIOR * learner.layout.size / max(blocks * BLOCK, 1))
 
 
 def delivered(learner: Learner, parameters: Floats) -> tuple[Floats, Floats]:
@@ -220,9 +283,11 @@ def _learned(learner: Learner, values: Any, label: Floats, weight: Floats, *, in
     shift, scale = learner.shift[:count], learner.scale[:count]
     rows = MemoryRows(learner.layout, (chunk,), shift, scale, sparse_scale=learner.scale[count:])
     objective = Objective(learner.loss, Quadratic(_strengths(learner)))
-    state: OnlineState | NormalisedState
+    state: _State
     if isinstance(learner.state, OnlineState):
         state = OnlineNewton().step(objective, rows, learner.state)
+    elif isinstance(learner.state, DiagonalState):
+        state = DiagonalNewton().step(objective, rows, learner.state)
     else:
         state = NormalisedGradient().step(objective, rows, learner.state)
     return replace(learner, state=state, weight=learner.weight + float(weight.sum()))
@@ -230,11 +295,11 @@ def _learned(learner: Learner, values: Any, label: Floats, weight: Floats, *, in
 
 def _compiled(learner: Learner, dense: Any, codes: Any, sparse: Any, label: Floats, weight: Floats) -> Compiled | None:
     kind, layout, count = compiled_loss(learner.loss), learner.layout, learner.layout.dense
-    if kind is None:
+    if kind is None or isinstance(learner.state, NormalisedState):
         return None
     columns = Columns(dense, learner.shift[:count], learner.scale[:count], layout.intercept)
-    # Where normalised updates serve all scales are one.
-    factor = None if isinstance(learner.state, NormalisedState) else 1.0 / learner.scale[count:]
+    # Where a diagonal serves all scales are one.
+    factor = None if isinstance(learner.state, DiagonalState) else 1.0 / learner.scale[count:]
     sparse = None if sparse is None else SparseColumns(sparse, factor)
     rows = learned_rows(layout, Block(columns, codes, sparse), label, weight, None)
     return None if rows is None else Compiled(rows, None, len(label), layout.lead, *kind)
@@ -242,12 +307,13 @@ def _compiled(learner: Learner, dense: Any, codes: Any, sparse: Any, label: Floa
 
 def _learned_compiled(learner: Learner, fast: Compiled, weight: float, *, in_turn: bool) -> Learner:
     state, strengths = learner.state, _strengths(learner)
-    if isinstance(state, NormalisedState):
-        state, _ = follow_normalised(fast, Strengths(strengths, ()), state)
+    if isinstance(state, DiagonalState):
+        state, _ = follow_diagonal(fast, Strengths(strengths, ()), state)
         return replace(learner, state=state, weight=learner.weight + weight)
+    assert isinstance(state, OnlineState)
     turns = None
     if in_turn and learner.alpha > 0.0 and learner.paid is not None:
-        turns = Turns(strengths, learner.paid, learner.weight, learner.turn, _IN_TURN)
+        turns = Turns(strengths, learner.paid, learner.weight, learner.turn, _IN_TURN, _LEAST_PAYMENT)
     parameters, inverse, _, turns = follow_newton(fast, state.parameters, state.inverse, turns, BLOCK)
     state = replace(state, parameters=parameters, inverse=inverse)
     paid, turn = (learner.paid, learner.turn) if turns is None else (turns.paid, turns.turn)
@@ -269,10 +335,11 @@ def _turned(learner: Learner) -> Learner:
     columns = size - lead
     places = lead + (learner.turn * _IN_TURN + np.arange(min(_IN_TURN, columns))) % max(columns, 1)
     precision = _strengths(learner)[places] * (learner.weight - paid[places])
-    due = places[precision > 0.0]
+    pays = precision * np.diagonal(state.inverse)[places] > _LEAST_PAYMENT
+    due = places[pays]
     if not len(due):
         return replace(learner, turn=learner.turn + 1)
-    inner = np.diag(1.0 / precision[precision > 0.0]) + state.inverse[np.ix_(due, due)]
+    inner = np.diag(1.0 / precision[pays]) + state.inverse[np.ix_(due, due)]
     gain = np.linalg.solve(inner, state.inverse[due])  # (due, d)
     parameters = state.parameters - state.parameters[due] @ gain
     inverse = state.inverse - state.inverse[:, due] @ gain
@@ -316,29 +383,3 @@ def learn_rows(
     reason = Note(Code.ROWS_NOT_KEPT)
     estimator.certificate_ = Certificate(Proved.NOT_CERTIFIED, reason, None, None, None, None, None, rows, None)
     return delivered(learner, parameters)
-
-
-def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
-    """Return labels as 0 to K - 1, and the K classes, sorted: those known, else those given. Raises DataError."""
-    if known is None and classes is None:
-        raise UsageError(
-            "The first call of partial_fit does not know the classes of rows to come. Give all: classes=[0, 1].",
-            code="partial-fit-classes",
-        )
-    given = np.unique(known if classes is None else classes)
-    listed = ", ".join(map(quoted, given.tolist()))
-    if len(given) < 2 or (known is not None and not np.array_equal(given, known)):
-        came = "" if known is None else f"; the classes so far are {', '.join(map(quoted, known.tolist()))}"
-        raise UsageError(
-            f"The classes given are {listed}{came}; partial_fit needs the same ones, two or more, in each call.",
-            code="partial-fit-classes",
-        )
-    label = np.asarray(label)
-    unknown = ~np.isin(label, given)
-    if unknown.any():
-        raise DataError(
-            f"A label is {quoted(np.unique(label[unknown]).tolist()[0])}; the classes are {listed}. Leave such rows "
-            "out, or begin again with other classes.",
-            code="label-unknown",
-        )
-    return np.searchsorted(given, label).astype(np.float64), given

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from batchlearn.errors import DataError, UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.training.matrix import row_predictors
 
@@ -35,3 +36,30 @@ def linear_predictors(estimator: Any, X: Any) -> Floats:
     check_is_fitted(estimator)
     X = validate_data(estimator, arrays(X), accept_sparse="csr", dtype=STORED_TYPES, reset=False)
     return row_predictors(X, np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_))
+
+
+def class_labels(label: Any, classes: Any, known: Any) -> tuple[Floats, Any]:
+    """Return labels as 0 to K - 1, and the K classes, sorted: those known, else those given. Raises DataError."""
+    if known is None and classes is None:
+        raise UsageError(
+            "The first call of partial_fit does not know the classes of rows to come. Give all: classes=[0, 1].",
+            code="partial-fit-classes",
+        )
+    given = np.unique(known if classes is None else classes)
+    listed = ", ".join(map(quoted, given.tolist()))
+    if len(given) < 2 or (known is not None and not np.array_equal(given, known)):
+        came = "" if known is None else f"; the classes so far are {', '.join(map(quoted, known.tolist()))}"
+        raise UsageError(
+            f"The classes given are {listed}{came}; partial_fit needs the same ones, two or more, in each call.",
+            code="partial-fit-classes",
+        )
+    label = np.asarray(label)
+    numbers = np.minimum(np.searchsorted(given, label), len(given) - 1)
+    unknown = given[numbers] != label
+    if unknown.any():
+        raise DataError(
+            f"A label is {quoted(np.unique(label[unknown]).tolist()[0])}; the classes are {listed}. Leave such rows "
+            "out, or begin again with other classes.",
+            code="label-unknown",
+        )
+    return numbers.astype(np.float64), given

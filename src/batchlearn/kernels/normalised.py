@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.online.diagonal import penalty_interval
 from batchlearn.kernels.single_rows import (
     LabelledRows,
     RowLoss,
@@ -22,8 +23,6 @@ from batchlearn.kernels.window_mean import WindowMean
 # Of the one-row Newton step.
 _RATE = 0.25
 _TINY, _SMALL = 1e-300, 1e-3
-# EntryKind of a row, for how often every coefficient is touched: at least so many, whatever a sparse row holds.
-_FEWEST_TERMS = 16
 
 
 @dataclass(frozen=True)
@@ -83,11 +82,6 @@ def follow_rows(
         if shown is None:
             predictors[..., i] = predictor
     return walk.state(), predictors
-
-
-def penalty_interval(terms: int, size: int) -> int:
-    """Return after how many rows the penalty is stepped along: that may cost as much as touching those of the rows."""
-    return math.ceil(size / max(terms, _FEWEST_TERMS))
 
 
 class _NormalisedWalk:

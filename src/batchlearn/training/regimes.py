@@ -22,6 +22,7 @@ from batchlearn.solvers import LeadPoint, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.newton import MANY, Newton
 from batchlearn.solvers.online import learns_from_single_rows
+from batchlearn.solvers.online.diagonal import DiagonalNewton
 from batchlearn.solvers.online.newton import MOST_COEFFICIENTS, OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.online.progressive import predictors_before
@@ -100,7 +101,8 @@ class MiniBatch:
 class Online:
     """Every update sees one row.
 
-    By default online Newton, above 512 coefficients normalised gradients (Ross, Mineiro and Langford 2013).
+    By default online Newton, above 512 coefficients with a diagonal; normalised gradients (Ross, Mineiro and Langford
+    2013) for more than two classes.
 
     Example:
         >>> from batchlearn import Online, Recipe
@@ -179,7 +181,9 @@ def default_solver(objective: Objective, rows: Rows, regime: Regime) -> Solver[A
     if regime.size is None:
         return choose_solver(rows, objective.loss.outputs)
     if regime.shows is RowsAtOnce.ONE:
-        return OnlineNewton() if single and size <= MOST_COEFFICIENTS else NormalisedGradient()
+        if not single:
+            return NormalisedGradient()
+        return OnlineNewton() if size <= MOST_COEFFICIENTS else DiagonalNewton()
     affordable = single and size**2 <= _LARGEST_SQUARE * regime.size and size <= FACTOR_LIMIT
     return VarianceReducedNewton() if affordable else StochasticGradient()
 
@@ -302,7 +306,7 @@ def progressive(
     if regime.shows is not RowsAtOnce.ONE or not learns_from_single_rows(solver):
         raise UsageError(
             f"Progressive evaluation reads one row at a time; {type(solver).__name__} under {regime!r} reads more. Use "
-            "Online() with OnlineNewton() or NormalisedGradient().",
+            "Online() with OnlineNewton(), DiagonalNewton() or NormalisedGradient().",
             code="solver-regime",
         )
     return predictors_before(objective, rows, solver, delay=delay)

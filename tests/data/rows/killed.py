@@ -37,7 +37,7 @@ CASES = {
     "mini-batch, structure chosen": ("two", bl.Recipe(batch_size=64)),
     "mini-batch, many coefficients": ("levels", bl.Recipe(alpha=1e-3, batch_size=32, rules=EVERY_LEVEL)),
     "online, structure chosen": ("two", bl.Recipe(batch_size=1)),
-    "online, normalised": ("levels", bl.Recipe(alpha=1e-3, batch_size=1, rules=EVERY_LEVEL)),
+    "online, diagonal": ("levels", bl.Recipe(alpha=1e-3, batch_size=1, rules=EVERY_LEVEL)),
     "softmax, structure chosen": ("three", bl.Recipe()),
     "Huber, threshold chosen": ("number", bl.Recipe(loss="huber")),
     "Tweedie, power chosen": ("amount", bl.Recipe(loss="tweedie")),

@@ -20,8 +20,8 @@ from batchlearn.objectives.losses.log_link import TweedieLoss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.batches import compiled
+from batchlearn.solvers.online.diagonal import DiagonalNewton
 from batchlearn.solvers.online.newton import OnlineNewton
-from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.statistics.objective import Objective
@@ -92,7 +92,7 @@ def online(solver: Any, objective: Objective, rows: MemoryRows, shown: MemoryRow
     return after.delivered, predictors
 
 
-@pytest.mark.parametrize("solver", [NormalisedGradient(), OnlineNewton()], ids=lambda solver: solver.name)
+@pytest.mark.parametrize("solver", [DiagonalNewton(), OnlineNewton()], ids=lambda solver: solver.name)
 @given(loss=st.sampled_from(sorted(KINDS)), parts=made, seed=st.integers(0, 99), apart=st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_single_rows_are_learned_as_the_twin_learns_them(
@@ -148,8 +148,8 @@ def test_variance_reduced_steps_are_those_of_the_twin_in_single_precision(loss: 
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_normalised_updates_have_the_same_bits_in_every_instruction_set_and_however_rows_are_cut(level: int) -> None:
-    solver, (objective, rows) = NormalisedGradient(), drawn("logistic", 8, 400, groups=(3, 7), sparse=40)
+def test_diagonal_steps_have_the_same_bits_in_every_instruction_set_and_however_rows_are_cut(level: int) -> None:
+    solver, (objective, rows) = DiagonalNewton(), drawn("logistic", 8, 400, groups=(3, 7), sparse=40)
     expected, predictors = online(solver, objective, rows)
     state = solver.start(objective, rows, np.linspace(-0.1, 0.1, rows.layout.size), ReadingPlan(1, 400, 400.0, 0))
     highest = module.level()
@@ -207,7 +207,7 @@ def test_the_inverse_curvature_stays_symmetric_to_the_bit() -> None:
 
 def test_a_state_is_not_changed_by_what_follows_from_it() -> None:
     objective, rows = drawn("logistic", 3)
-    solvers: tuple[Any, ...] = (NormalisedGradient(), OnlineNewton())
+    solvers: tuple[Any, ...] = (DiagonalNewton(), OnlineNewton())
     for solver in solvers:
         plan = ReadingPlan(1, len(rows), rows.total_weight, 0)
         start = solver.start(objective, rows, np.zeros(rows.layout.size), plan)
@@ -219,7 +219,7 @@ def test_a_state_is_not_changed_by_what_follows_from_it() -> None:
 
 
 def test_twin_and_compiled_loops_go_on_from_each_other() -> None:
-    solver, (objective, rows) = NormalisedGradient(), drawn("logistic", 5)
+    solver, (objective, rows) = DiagonalNewton(), drawn("logistic", 5)
     state = solver.start(objective, rows, np.zeros(rows.layout.size), ReadingPlan(1, 150, 150.0, 0))
     plain, _ = solver.follow(objective, rows, state)
     plain, _ = solver.follow(objective, rows, plain)
@@ -273,6 +273,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_read() -> None:
             np.zeros(1, dtype=np.int64),
             32,
             1,
+            0.0,
             label,
         )
 
@@ -285,6 +286,6 @@ def test_codes_beyond_the_levels_touch_nothing() -> None:
         codes = np.array([[0, beyond, 2, beyond, 1, 0]], dtype=np.uint8)
         rows = MemoryRows(layout, (StoredChunk(np.empty((0, count)), codes, label),), np.zeros(0), np.ones(0))
         objective = Objective(LOSSES["logistic"], Quadratic(np.zeros(4)))
-        state = NormalisedGradient().start(objective, rows, np.zeros(4), ReadingPlan(1, count, 6.0, 0))
-        results.append(NormalisedGradient().follow(objective, rows, state)[1])
+        state = DiagonalNewton().start(objective, rows, np.zeros(4), ReadingPlan(1, count, 6.0, 0))
+        results.append(DiagonalNewton().follow(objective, rows, state)[1])
     np.testing.assert_array_equal(results[0], results[1])

@@ -10,7 +10,7 @@ from tests.solvers.problems import Posed, posed, taken
 
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.online_newton import BLOCK
+from batchlearn.kernels.online.newton import BLOCK
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online.newton import OnlineNewton, OnlineState, penalty_matrix
@@ -122,7 +122,7 @@ def test_too_many_coefficients_are_refused_with_what_to_use() -> None:
     layout = type(problem.rows.layout)(True, 4, (6, 600))
     rows: Any = type(problem.rows)(layout, problem.rows.chunks, np.zeros(4), np.ones(4))
     objective = Objective(LOSSES["logistic"], ridge(layout, 1.0))
-    with pytest.raises(UsageError, match=r"at most 512 coefficients.*Use NormalisedGradient\(\)"):
+    with pytest.raises(UsageError, match=r"at most 512 coefficients.*Use DiagonalNewton\(\)"):
         OnlineNewton().start(objective, rows, np.zeros(611), ReadingPlan(1, 50, 50.0, 0))
 
 

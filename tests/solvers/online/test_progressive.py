@@ -12,12 +12,13 @@ from tests.solvers.problems import posed, taken
 from batchlearn.errors import UsageError
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online import RowSolver
+from batchlearn.solvers.online.diagonal import DiagonalNewton
 from batchlearn.solvers.online.newton import OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.online.progressive import predictors_before
 from batchlearn.statistics.rowwise import predictor
 
-SOLVERS: list[RowSolver[Any]] = [OnlineNewton(), NormalisedGradient()]
+SOLVERS: list[RowSolver[Any]] = [OnlineNewton(), DiagonalNewton(), NormalisedGradient()]
 
 
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda s: s.name)

@@ -1,6 +1,6 @@
 """The compiled loops over single rows and batches: the same as their twins in NumPy, but for rounding.
 
-Twins are `normalised.follow_rows`, `online_newton.follow_rows`, `stochastic.follow_batches` and
+Twins are `online.diagonal.follow_rows`, `online.newton.follow_rows`, `stochastic.follow_batches` and
 `variance_reduced.follow_batches`. A stretch of rows is one call, during which other threads run; rows are read as they
 are stored.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from batchlearn.kernels import native
 from batchlearn.kernels.design import Block, Columns, Floats, Layout
-from batchlearn.kernels.normalised import NormalisedState, penalty_interval
+from batchlearn.kernels.online.diagonal import DiagonalState, DiagonalSums, penalty_interval
 from batchlearn.kernels.variance_reduced import Averaged
 from batchlearn.kernels.window_mean import WindowMean
 
@@ -48,6 +48,7 @@ class Turns(NamedTuple):
     weight: float
     turn: int
     in_turn: int
+    least: float  # share of its coefficient that a payment has to be
 
 
 def learned_rows(
@@ -75,49 +76,33 @@ def learned_rows(
     return rows
 
 
-def follow_normalised(compiled: Compiled, penalty: Strengths, state: NormalisedState) -> tuple[NormalisedState, Floats]:
-    """Learn rows one by one, as `normalised.follow_rows`."""
-    module, mean = native.compiled(), state.mean
-    cells, kept = _cells(len(state.size)), state.parameters.base
-    if kept is not None and kept is state.squares.base is state.size.base is mean.moves.base:
+def follow_diagonal(compiled: Compiled, penalty: Strengths, state: DiagonalState) -> tuple[DiagonalState, Floats]:
+    """Learn rows one by one, as `online.diagonal.follow_rows`."""
+    cells, kept = _cells(len(state.count)), state.parameters.base
+    if kept is not None and kept is state.curvature.base is state.square.base is state.count.base:
         cells[:] = as_strided(state.parameters, cells.shape, cells.strides)  # they come from here
     else:
-        cells[:, 0], cells[:, 1], cells[:, 2], cells[:, 3] = state.parameters, state.squares, state.size, mean.moves
-    sums = np.array([state.rows, state.norm, state.slopes, state.curvatures, state.due, state.waiting, mean.batches])
-    predictors, start, penalised = np.empty(compiled.length), 0, _penalised(penalty)
-    interval = penalty_interval(compiled.terms, len(state.size))
-    while start < compiled.length:
-        # A window of the mean ends inside of the stretch.
-        stop = min(start + max(mean.length - int(sums[6]), 1), compiled.length)
-        module.follow_normalised(
-            compiled.rows,
-            compiled.shown,
-            compiled.loss,
-            compiled.parameter,
-            penalised,
-            cells,
-            sums,
-            interval,
-            start,
-            stop,
-            predictors[start:stop],
-        )
-        if sums[6] >= mean.length:
-            mean = mean._replace(moves=cells[:, 3], batches=int(sums[6])).turned(cells[:, 0].copy())
-            cells[:, 3], sums[6] = 0.0, 0.0
-        start = stop
+        for place, numbers in enumerate((state.parameters, state.curvature, state.square, state.count)):
+            cells[:, place] = numbers
+    sums, predictors = np.array(state.sums), np.empty(compiled.length)
+    native.compiled().follow_diagonal(
+        compiled.rows,
+        compiled.shown,
+        compiled.loss,
+        compiled.parameter,
+        _penalised(penalty),
+        cells,
+        sums,
+        penalty_interval(compiled.terms, len(state.count)),
+        predictors,
+    )
     after = replace(
         state,
         parameters=cells[:, 0],
-        mean=mean._replace(moves=cells[:, 3], batches=int(sums[6])),
-        squares=cells[:, 1],
-        size=cells[:, 2],
-        rows=float(sums[0]),
-        norm=float(sums[1]),
-        slopes=float(sums[2]),
-        curvatures=float(sums[3]),
-        due=float(sums[4]),
-        waiting=int(sums[5]),
+        curvature=cells[:, 1],
+        square=cells[:, 2],
+        count=cells[:, 3],
+        sums=DiagonalSums(*sums.tolist()),
     )
     return after, predictors
 
@@ -125,7 +110,7 @@ def follow_normalised(compiled: Compiled, penalty: Strengths, state: NormalisedS
 def follow_newton(
     compiled: Compiled, parameters: Floats, inverse: Floats, turns: Turns | None = None, block: int = 32
 ) -> tuple[Floats, Floats, Floats, Turns | None]:
-    """Learn rows one by one, as `online_newton.follow_rows`; after each block of rows a turn of the penalty is paid."""
+    """Learn rows one by one, as `online.newton.follow_rows`; after each block of rows a turn of the penalty is paid."""
     parameters, inverse, predictors = parameters.copy(), np.array(inverse, order="C"), np.empty(compiled.length)
     strengths, paid = (None, None) if turns is None else (turns.strengths, turns.paid.copy())
     weight, turn = (0.0, 0) if turns is None else (turns.weight, turns.turn)
@@ -143,6 +128,7 @@ def follow_newton(
         numbers,
         block,
         1 if turns is None else turns.in_turn,
+        0.0 if turns is None else turns.least,
         predictors,
     )
     if turns is not None and paid is not None:

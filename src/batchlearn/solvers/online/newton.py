@@ -8,7 +8,7 @@ eta = x'w and h = x'Px moves its own predictor to
 
 which for squared loss is recursive least squares, exact after every row, and for the others the extended Kalman
 filter with an implicit step: there is no rate, no step overshoots its own row, and scaling a column changes nothing
-but its own coefficient. The loop over rows is `kernels.online_newton`.
+but its own coefficient. The loop over rows is `kernels.online.newton`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.native.epochs import follow_newton
-from batchlearn.kernels.online_newton import follow_rows
+from batchlearn.kernels.online.newton import follow_rows
 from batchlearn.objectives.factor import factorise
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan, RowsAtOnce
@@ -67,9 +67,10 @@ class OnlineNewton(RowSolver["OnlineState"]):
     def start(self, objective: Objective, rows: Rows, parameters: Floats, reading: ReadingPlan) -> OnlineState:
         """Return the state before the first row: curvature of the penalty alone, and a faint one where it has none."""
         if objective.loss.outputs > 1 or rows.layout.size > MOST_COEFFICIENTS:
+            other = "NormalisedGradient()" if objective.loss.outputs > 1 else "DiagonalNewton()"
             raise UsageError(
                 f"OnlineNewton keeps a matrix of all coefficients: it needs one output and at most {MOST_COEFFICIENTS} "
-                f"coefficients; there are {objective.loss.outputs} and {rows.layout.size}. Use NormalisedGradient().",
+                f"coefficients; there are {objective.loss.outputs} and {rows.layout.size}. Use {other}.",
                 code="online-newton-size",
             )
         penalty = penalty_matrix(objective.penalty, rows.layout.size) * reading.weight

@@ -1,4 +1,4 @@
-"""Scale-invariant normalised updates, one row at a time, for more coefficients than a matrix can be kept of.
+"""Scale-invariant normalised updates, one row at a time, for losses of several outputs.
 
 Normalised adaptive gradient (Ross, Mineiro and Langford 2013, algorithm NAG, as in Vowpal Wabbit): each coefficient
 has the largest size s_j of its column so far and the sum G_j of its squared gradients in those units; a column in
@@ -15,12 +15,11 @@ import numpy as np
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.native.epochs import follow_normalised
 from batchlearn.kernels.normalised import NormalisedState, follow_rows
 from batchlearn.kernels.single_rows import padded
 from batchlearn.kernels.window_mean import WindowMean
 from batchlearn.solvers import ReadingPlan, RowsAtOnce
-from batchlearn.solvers.batches import compiled, labelled, strengths
+from batchlearn.solvers.batches import labelled
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective
 
@@ -46,8 +45,5 @@ class NormalisedGradient(RowSolver[NormalisedState]):
         self, objective: Objective, rows: Rows, state: NormalisedState, shown: Rows | None = None
     ) -> tuple[NormalisedState, Floats]:
         """Go through rows one by one: the protocol's `follow`."""
-        fast = compiled(objective.loss, rows, shown)
-        if fast is not None:
-            return follow_normalised(fast, strengths(objective.penalty), state)
         other = None if shown is None or shown is rows else labelled(shown)
         return follow_rows(objective.loss, objective.penalty, labelled(rows), state, other)

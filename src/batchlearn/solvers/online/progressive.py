@@ -9,7 +9,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.online_newton import BLOCK
+from batchlearn.kernels.online.newton import BLOCK
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.online import RowSolver
 from batchlearn.statistics.objective import Objective

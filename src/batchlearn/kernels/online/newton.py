@@ -13,6 +13,8 @@ from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import LabelledRows, RowLoss, RowMajor
 
 BLOCK = 32
+# Rows whose steps start from the predictors before the first of them: the kernels look at their slopes together.
+_STARTED = 4
 # A step is no longer than one over the constant, and a first row may send a predictor to where exp ends.
 _PROXIMAL_STEPS = 1000
 
@@ -55,12 +57,16 @@ def _block(
     count = len(label)
     before, steps, gains, taken = np.empty(count), np.zeros(count), np.zeros(count), np.zeros((count, count))
     for t in range(count):
+        if t % _STARTED == 0:
+            starts = predictor[t : t + _STARTED].copy()
         before[t] = predictor[t]
         reach = float(gram[t, t])
         if not reach > 0.0 or weight[t] == 0.0:
             continue
         column = gram[t].copy()
-        step, curvature = _proximal(loss, predictor[t : t + 1], label[t : t + 1], float(weight[t]), reach)
+        step, curvature = proximal(
+            loss, predictor[t : t + 1], label[t : t + 1], float(weight[t]), reach, starts[t % _STARTED :][:1]
+        )
         gain = curvature / (1.0 + curvature * reach)
         steps[t], gains[t] = step / reach, gain
         predictor += column * (step / reach)
@@ -70,9 +76,14 @@ def _block(
     return before, steps, gains, taken
 
 
-def _proximal(loss: RowLoss, eta: Floats, label: Floats, weight: float, reach: float) -> tuple[float, float]:
-    """Return z - eta and weight times curvature at z, by Newton steps short enough to be safe."""
-    constant, point = loss.self_concordance, eta
+def proximal(
+    loss: RowLoss, eta: Floats, label: Floats, weight: float, reach: float, start: Floats
+) -> tuple[float, float]:
+    """Return z - eta and weight times curvature at z, by Newton steps from a start, short enough to be safe.
+
+    z is the least point of weight * phi(z, y) + (z - eta)^2 / (2 reach).
+    """
+    constant, point = loss.self_concordance, start
     for _ in range(_PROXIMAL_STEPS):
         curvature = weight * float(loss.least_curvature(point, label)[0])
         slope = weight * float(loss.slope(point, label)[0])
