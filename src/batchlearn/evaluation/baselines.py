@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from batchlearn.data.ledger import Ledger
@@ -50,9 +51,7 @@ def constant_beside_offset(target: Target, label: Array, weight: Array | None, o
         low, reach = low - 2.0 * reach, 2.0 * reach
     while slope(high) < 0.0:
         high, reach = high + 2.0 * reach, 2.0 * reach
-    from scipy.optimize import brentq  # imported here: a fifth of a second, for tables with offsets
-
-    return float(brentq(slope, low, high, xtol=1e-14, rtol=8.9e-16, maxiter=1000))
+    return float(scipy.optimize.brentq(slope, low, high, xtol=1e-14, rtol=8.9e-16, maxiter=1000))
 
 
 def offset_constant(ledger: Ledger, part: NDArray[np.bool_ | np.intp]) -> float | None:

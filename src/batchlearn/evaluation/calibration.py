@@ -7,8 +7,8 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import betaincinv, gammaincinv, stdtrit
 
 from batchlearn.evaluation.metrics import SMALLEST_RESPONSE, Array, MetricTask
 
@@ -150,12 +150,12 @@ def _bin_intervals(
     mean = np.add.reduceat(weight * label, starts) / total
     if task == "classes":
         ones, zeros = mean * effective, (1.0 - mean) * effective
-        low, high = betaincinv(ones + 0.5, zeros + 0.5, TAIL), betaincinv(ones + 0.5, zeros + 0.5, 1.0 - TAIL)
+        low, high = scipy.special.betaincinv(ones + 0.5, zeros + 0.5, [[TAIL], [1.0 - TAIL]])
         return np.where(ones > 0.0, low, 0.0), np.where(zeros > 0.0, high, 1.0)
     if task in ("count", "amount"):
         unit = _variance_a_unit(task, label, response, weight, starts)
         units = np.divide(mean * total, unit, out=np.full(len(unit), np.nan), where=unit > 0.0)
-        low, high = gammaincinv(units + 0.5, TAIL), gammaincinv(units + 0.5, 1.0 - TAIL)
+        low, high = scipy.special.gammaincinv(units + 0.5, [[TAIL], [1.0 - TAIL]])
         return np.where(units == 0.0, 0.0, low) * unit / total, high * unit / total
     # What the responses explain of the labels' differences inside a bin is no error of its mean.
     off = label - response
@@ -165,7 +165,7 @@ def _bin_intervals(
     # Rounding can make one row count for a little more than one.
     several = freedom > ONE_ROW_ROUNDING
     freedom = np.where(several, freedom, 1.0)
-    reach = stdtrit(freedom, 1.0 - TAIL) * np.sqrt(spread / freedom)
+    reach = scipy.special.stdtrit(freedom, 1.0 - TAIL) * np.sqrt(spread / freedom)
     reach[~several] = np.nan
     return mean - reach, mean + reach
 
@@ -192,7 +192,7 @@ def _variance_a_unit(task: MetricTask, label: Array, response: Array, weight: Ar
     pooled = max(np.sum(square - poisson * known), 0.0) / np.sum(known * shape) if free.any() else 0.0
     prior = (poisson + pooled * shape) * expected * PRIOR_ROWS / rows
     unit = np.maximum((square + prior) / (known + expected * PRIOR_ROWS / rows), poisson)
-    return np.asarray(unit * (stdtrit(free + PRIOR_ROWS, 1.0 - TAIL) / Z) ** 2)
+    return np.asarray(unit * (scipy.special.stdtrit(free + PRIOR_ROWS, 1.0 - TAIL) / Z) ** 2)
 
 
 def _number(value: float) -> float | None:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from batchlearn.evaluation.metrics import Array
 
@@ -146,7 +146,7 @@ def _interval(mean: Array, weight: Array, alpha: float, correlation: float) -> D
     # (autoregressive, 0.5): promoted in 6.0 % of 600 trials without the factor and in 4.2 % with it, by one test on
     # blocks of four days.
     variance *= (1.0 + correlation) / (1.0 - correlation)
-    reach = float(stdtrit(freedom, 1.0 - alpha / 2.0)) * math.sqrt(variance)
+    reach = float(scipy.special.stdtrit(freedom, 1.0 - alpha / 2.0)) * math.sqrt(variance)
     return Difference(value, value - reach, value + reach)
 
 

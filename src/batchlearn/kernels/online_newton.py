@@ -7,7 +7,7 @@ rows update among themselves, so that one row at a time costs what a block costs
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import solve_triangular
+import scipy
 
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.single_rows import LabelledRows, RowLoss, RowMajor
@@ -33,7 +33,7 @@ def follow_rows(
         eta = design @ parameters + rows.offset[part]
         predictors[part], steps, gains, taken = _block(loss, eta, rows.label[part], rows.weight[part], reach @ design.T)
         # Row t's P x is that of the block's start less what the rows before it took: a triangular system.
-        own = solve_triangular(taken, reach, trans="T", unit_diagonal=True, check_finite=False)
+        own = scipy.linalg.solve_triangular(taken, reach, trans="T", unit_diagonal=True, check_finite=False)
         if shown is not None:
             view = _design(shown.rows, part, len(parameters))
             at_start = view @ parameters + shown.offset[part]

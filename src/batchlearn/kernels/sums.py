@@ -11,13 +11,13 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.linalg import cython_blas
-from scipy.sparse import csr_array
 
 from batchlearn.kernels import native
 from batchlearn.kernels.bundles import Bundle, bundles, small_bundles
 from batchlearn.kernels.design import Block, Columns, Floats, Layout, SparseColumns, linear_predictor, quadratic_form
+from batchlearn.kernels.native.lapack import addresses_in
 
 # So many rows of dense columns stay in the cache while they are weighted and multiplied.
 _ROWS_AT_ONCE = 4096
@@ -33,7 +33,7 @@ _FEW_COLUMNS = 128
 
 if native.built():
     # Compiled kernels leave the products of many columns to SciPy's BLAS.
-    native.compiled().use_blas(cython_blas.__pyx_capi__["dsyrk"])
+    native.compiled().use_blas(addresses_in("cython_blas")["dsyrk"])
 
 
 def compiled_rows(layout: Layout, block: Block, bundled: Sequence[Bundle] = ()) -> Any:
@@ -142,7 +142,7 @@ def _indicators(layout: Layout, block: Block) -> Any:
     cells = np.empty((count, groups), dtype=np.int32)
     np.add(block.codes.T, starts[:-1], out=cells, casting="unsafe")
     pointers = np.arange(0, count * groups + 1, groups, dtype=np.int32 if count * groups < 2**31 else np.int64)
-    return csr_array((np.ones(count * groups), cells.ravel(), pointers), shape=(count, int(starts[-1])))
+    return scipy.sparse.csr_array((np.ones(count * groups), cells.ravel(), pointers), shape=(count, int(starts[-1])))
 
 
 def weighted_gram(layout: Layout, block: Block, values: Floats) -> Floats:
@@ -274,7 +274,8 @@ def _sums(cells: NDArray[np.intp], count: int, values: Floats, column: Floats | 
         own = values[:, 0] if column is None else values[:, 0] * column
         return np.asarray(np.bincount(cells, weights=own, minlength=count)[None], dtype=np.float64)
     entries = np.ones(len(cells)) if column is None else column
-    return np.asarray((csr_array((entries, cells, np.arange(len(cells) + 1)), shape=(len(cells), count)).T @ values).T)
+    rows = scipy.sparse.csr_array((entries, cells, np.arange(len(cells) + 1)), shape=(len(cells), count))
+    return np.asarray((rows.T @ values).T)
 
 
 def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, values: Floats) -> None:

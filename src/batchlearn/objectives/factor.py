@@ -13,10 +13,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.linalg import lapack
 
 from batchlearn.kernels.design import Floats
-from batchlearn.kernels.native.lapack import factor_lower, invert_lower, square_lower
+from batchlearn.kernels.native.lapack import (
+    factor_lower,
+    invert_lower,
+    reciprocal_condition,
+    solve_lower,
+    square_lower,
+)
 from batchlearn.kernels.rounding import UNDERFLOW, accumulated
 from batchlearn.kernels.sums import symmetric
 
@@ -130,7 +135,7 @@ class StepFactor:
     def solve(self, vector: Floats) -> Floats:
         """Return H^-1 v for a vector (d,) or for several, (d, k)."""
         scale = self.diagonal if vector.ndim == 1 else self.diagonal[:, None]
-        return np.asarray(lapack.dpotrs(self.lower, vector / scale, lower=1)[0] / scale)
+        return np.asarray(solve_lower(self.lower, vector / scale) / scale)
 
     def norm(self, vector: Floats) -> float:
         """Return sqrt(v' H^-1 v) of a vector (d,)."""
@@ -141,8 +146,7 @@ def step_factor(hessian: Floats) -> StepFactor:
     """Factor a symmetric matrix, (d, d), to step by; raises NotPositiveDefinite where it is nearly singular."""
     diagonal, lower = _scaled_factor(hessian)
     # Of a unit diagonal the 1-norm is at most d.
-    condition, _ = lapack.dpocon(lower, float(len(hessian)), uplo="L")
-    if not condition > len(hessian) * 2.0**-53:
+    if not reciprocal_condition(lower, float(len(hessian))) > len(hessian) * 2.0**-53:
         raise NotPositiveDefinite("it is singular to working precision", np.zeros(len(hessian)))
     return StepFactor(diagonal, lower)
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.linalg.lapack import dtrtri
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.native.lapack import invert_lower
 from batchlearn.objectives.losses import Loss
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.selection.penalty_selection import (
@@ -76,7 +76,8 @@ def _traces(blocks: SampledPreconditioner, terms: Sequence[PenalisedTerm]) -> Fl
     """Return tr(H^-1 S) of each term, summed over the classes' blocks."""
     traces = np.zeros(len(terms))
     for lower in blocks.factors if isinstance(blocks, ClassBlocks) else ():
-        inverse, _ = dtrtri(lower, lower=1)
+        inverse = lower.copy(order="F")
+        invert_lower(inverse)
         for k, term in enumerate(terms):
             columns = inverse[term.part.start :, term.part]
             traces[k] += float(np.sum((columns @ term.unit.matrix) * columns))

@@ -12,8 +12,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import expit, gammaln, logit
 
 from batchlearn.data.encoding_fit import EncodingRules
 from batchlearn.data.ledger import Ledger
@@ -87,7 +87,9 @@ def _log_terms(j: Floats, amount: Floats, dispersion: float, power: float) -> Fl
     """Return log W_j; j broadcasts against the amounts."""
     alpha = (2.0 - power) / (1.0 - power)
     step = -alpha * np.log(amount) + alpha * np.log(power - 1.0) - (1.0 - alpha) * np.log(dispersion)
-    return np.asarray(j * (step - np.log(2.0 - power)) - gammaln(1.0 + j) - gammaln(-alpha * j))
+    return np.asarray(
+        j * (step - np.log(2.0 - power)) - scipy.special.gammaln(1.0 + j) - scipy.special.gammaln(-alpha * j)
+    )
 
 
 def _log_sum(terms: Floats) -> Floats:
@@ -105,7 +107,7 @@ def likeliest_power(
         return -float(weight @ log_density(label, mean, scale, power))
 
     spread = _HIGHEST - _LOWEST
-    starts = np.asarray([[logit((p - _LOWEST) / spread), np.log(dispersion)] for p in (start, *_STARTS)])
+    starts = np.asarray([[scipy.special.logit((p - _LOWEST) / spread), np.log(dispersion)] for p in (start, *_STARTS)])
     variance = weight @ (label - mean) ** 2
     for one, power in zip(starts[1:], _STARTS, strict=True):
         # What makes the variance right at this power.
@@ -113,14 +115,12 @@ def likeliest_power(
     best = starts[int(np.argmin([badness(one) for one in starts]))]
     simplex = best + np.asarray([[0.0, 0.0], [0.4, 0.0], [0.0, 0.2]])
     options = {"initial_simplex": simplex, "xatol": 1e-3, "fatol": 1e-3, "maxfev": 200}
-    from scipy.optimize import minimize  # imported here: a quarter of a second, for one loss
-
-    found = minimize(badness, best, method="Nelder-Mead", options=options)
+    found = scipy.optimize.minimize(badness, best, method="Nelder-Mead", options=options)
     return _power(float(found.x[0])), float(np.exp(found.x[1]))
 
 
 def _power(point: float) -> float:
-    return _LOWEST + (_HIGHEST - _LOWEST) * float(expit(point))
+    return _LOWEST + (_HIGHEST - _LOWEST) * float(scipy.special.expit(point))
 
 
 def profile_power(

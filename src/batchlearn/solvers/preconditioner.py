@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from scipy.linalg.lapack import dpotrf, dpotrs
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
+from batchlearn.kernels.native.lapack import factor_lower, solve_lower
 from batchlearn.models.links import class_contrasts
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, step_factor
 from batchlearn.objectives.penalties import Quadratic
@@ -95,17 +95,17 @@ class ClassBlocks:
             block[np.diag_indices_from(block)] *= 1.0 + _JITTER
             block[np.diag_indices_from(block)] += 1e-300
             # Our upper triangle of rows is Fortran's lower one of columns.
-            lower, information = dpotrf(block.T, lower=1, clean=1, overwrite_a=1)
-            if information != 0:
+            if factor_lower(block.T) != 0:
                 raise NotPositiveDefinite("a block of a class is singular", np.zeros(len(block)))
-            factors.append(lower)
+            np.copyto(block, 0.0, where=np.tri(len(block), k=-1, dtype=bool))  # what LAPACK leaves of it
+            factors.append(block.T)
         return ClassBlocks(tuple(factors))
 
     def solve(self, vector: Floats) -> Floats:
         """Return the classes' solutions as contrasts, shape (parameters,)."""
         contrasts = class_contrasts(len(self.factors))
         logits = contrasts.T @ vector.reshape(len(contrasts), -1)
-        solved = [dpotrs(lower, own, lower=1)[0] for lower, own in zip(self.factors, logits, strict=True)]
+        solved = [solve_lower(lower, own) for lower, own in zip(self.factors, logits, strict=True)]
         return np.asarray((contrasts @ np.stack(solved)).ravel())
 
 

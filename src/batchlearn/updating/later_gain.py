@@ -13,8 +13,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats, linear_predictor
@@ -75,7 +75,7 @@ def later_gain(update: Update, optimum: BestKnown, times: NDArray[np.generic] | 
     value, error, freedom = _mean(weight, alone, pairs)
     if min(count, len(blocks)) < FEWEST_CLUSTERS or freedom < _LEAST_FREEDOM:
         return LaterGain(value, None, None, count, cluster), readings
-    reach = float(stdtrit(freedom, 0.5 + 0.5 * _LEVEL)) * error
+    reach = float(scipy.special.stdtrit(freedom, 0.5 + 0.5 * _LEVEL)) * error
     return LaterGain(value, value - reach, value + reach, count, cluster), readings
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, eigh
+import scipy
 
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
@@ -162,8 +162,8 @@ def least_share(local: Local, kept: SufficientStatistics) -> float:
     matrix, reference, guess = local.hessian, kept.reference, local.guess
     if len(matrix) <= _EIGENVALUES:
         try:
-            guess = float(eigh(matrix, reference, eigvals_only=True, subset_by_index=[0, 0])[0])
-        except LinAlgError:
+            guess = float(scipy.linalg.eigh(matrix, reference, eigvals_only=True, subset_by_index=[0, 0])[0])
+        except scipy.linalg.LinAlgError:
             return 0.0
     own = np.diagonal(matrix)
     for share in (0.97 * guess, 0.7 * guess, 0.3 * guess):

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 from scipy.linalg import lapack
 
-from batchlearn.kernels.native.lapack import factor_lower, invert_lower, square_lower
+from batchlearn.kernels.native.lapack import (
+    addresses_in,
+    factor_lower,
+    invert_lower,
+    reciprocal_condition,
+    solve_lower,
+    square_lower,
+)
 
 
 @pytest.mark.parametrize("size", [1, 2, 65, 300])
@@ -24,6 +33,9 @@ def test_each_gives_the_bits_of_scipys_call(size: int) -> None:
     product, _ = lapack.dlauum(np.asfortranarray(np.tril(matrix)), lower=1)
     assert square_lower(matrix) == 0
     assert np.array_equal(np.tril(matrix), np.tril(product))
+    for vectors in (half[0], half[:, :3]):
+        assert np.array_equal(solve_lower(expected, vectors), lapack.dpotrs(expected, vectors, lower=1)[0])
+    assert reciprocal_condition(expected, 2.0 * size) == lapack.dpocon(expected, 2.0 * size, uplo="L")[0] > 0.0
 
 
 def test_what_cannot_be_done_is_said() -> None:
@@ -31,6 +43,25 @@ def test_what_cannot_be_done_is_said() -> None:
     assert invert_lower(np.asfortranarray(np.diag([1.0, 1.0, 0.0]))) == 3
     with pytest.raises(ValueError, match="in the order of Fortran"):
         factor_lower(np.ones((3, 3)) + np.eye(3))
+    with pytest.raises(ValueError, match="in the order of Fortran"):
+        solve_lower(np.tril(np.ones((3, 3))), np.ones(3))
+    with pytest.raises(ModuleNotFoundError, match=r"has no scipy\.linalg\.cython_lapacks"):
+        addresses_in("cython_lapacks")
+
+
+@pytest.mark.parametrize("first", ["batchlearn.kernels.native.lapack", "scipy.linalg"])
+def test_it_and_the_whole_of_scipys_linear_algebra_may_come_in_either_order(first: str) -> None:
+    program = (
+        f"import sys, {first}; alone = 'scipy.linalg' not in sys.modules\n"
+        "import batchlearn.kernels.native.lapack as ours, scipy.linalg.lapack, numpy as np\n"
+        "from scipy.linalg import cython_lapack\n"
+        "assert cython_lapack.__pyx_capi__ is ours.addresses_in('cython_lapack')\n"
+        "matrix = np.asfortranarray(np.diag([4.0, 9.0])); assert ours.factor_lower(matrix) == 0\n"
+        "assert np.array_equal(matrix, scipy.linalg.lapack.dpotrf(np.diag([4.0, 9.0]), lower=1)[0])\n"
+        "print(alone)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == (str(first != "scipy.linalg"), "")
 
 
 def test_other_threads_go_on_while_a_matrix_is_factored() -> None:

@@ -55,8 +55,8 @@ def in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS and LAPACK at one thread: our own threads read chunks, and bits must not depend on their number."""
-    # SciPy's BLAS may be loaded after the first time.
-    with _libraries("scipy.linalg" in sys.modules).limit(limits=1):
+    # SciPy's BLAS may be loaded after the first time, with or without its package.
+    with _libraries("scipy.linalg" in sys.modules or "scipy.linalg.cython_lapack" in sys.modules).limit(limits=1):
         yield
 
 

@@ -1,24 +1,46 @@
 """LAPACK's work on triangles, as SciPy brings it, with Python's lock released: SciPy's own calls hold it to the end.
 
-All work in place on square matrices in the order of Fortran, of which they read and write the lower triangle.
+Matrices are square and in the order of Fortran; of them the lower triangle is read, and written where work is in place.
 """
 
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Callable
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
 from typing import Any
 
-from scipy.linalg import cython_lapack
+import numpy as np
+import scipy
 
 from batchlearn.kernels.design import Floats
 
 _LOWER, _NOT_UNIT = ctypes.byref(ctypes.c_char(b"L")), ctypes.byref(ctypes.c_char(b"N"))
 
 
+def addresses_in(module: str) -> Any:
+    """Return what `scipy.linalg.cython_blas` or `cython_lapack` hands to compiled code: a capsule for each routine.
+
+    The module is found beside the package and not through it: `import scipy.linalg` loads a hundred and fifty modules,
+    of NumPy's tests and of Fortran, which is a fifth of a second of every command.
+    """
+    name = f"scipy.linalg.{module}"
+    if name not in sys.modules:
+        spec = PathFinder.find_spec(name, [str(Path(folder) / "linalg") for folder in scipy.__path__])
+        if spec is None or spec.loader is None:
+            raise ModuleNotFoundError(f"SciPy {scipy.__version__} has no {name}.", name=name)
+        # Where the package is imported later it finds the module under its name.
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+    return sys.modules[name].__pyx_capi__
+
+
 def _routine(name: str) -> Callable[..., Any]:
     """Return a routine by the address that SciPy gives to compiled code."""
-    capsule, capsules = cython_lapack.__pyx_capi__[name], ctypes.pythonapi
+    capsule, capsules = addresses_in("cython_lapack")[name], ctypes.pythonapi
     capsules.PyCapsule_GetName.restype, capsules.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
     address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", capsules))(
         capsule, capsules.PyCapsule_GetName(capsule)
@@ -27,14 +49,18 @@ def _routine(name: str) -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_dpotrf, _dtrtri, _dlauum = map(_routine, ("dpotrf", "dtrtri", "dlauum"))
+_dpotrf, _dtrtri, _dlauum, _dpotrs, _dpocon = map(_routine, ("dpotrf", "dtrtri", "dlauum", "dpotrs", "dpocon"))
+
+
+def _at(array: Floats) -> ctypes.c_void_p:
+    if not (array.flags["F"] and array.flags["W"] and array.dtype.char == "d"):
+        raise ValueError("LAPACK works in place: an array needs to be float64, in the order of Fortran")
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 def _in_place(routine: Callable[..., Any], matrix: Floats, *letters: Any) -> int:
-    if not (matrix.flags["F"] and matrix.flags["W"] and matrix.dtype.char == "d"):
-        raise ValueError("a triangle is worked on in place: the matrix needs to be float64, in the order of Fortran")
     size, information = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int()
-    routine(*letters, size, ctypes.c_void_p(matrix.ctypes.data), size, ctypes.byref(information))
+    routine(*letters, size, _at(matrix), size, ctypes.byref(information))
     return information.value
 
 
@@ -51,3 +77,21 @@ def invert_lower(matrix: Floats) -> int:
 def square_lower(matrix: Floats) -> int:
     """Replace a triangle L by the lower triangle of L'L; return 0."""
     return _in_place(_dlauum, matrix, _LOWER)
+
+
+def solve_lower(factor: Floats, vectors: Floats) -> Floats:
+    """Return (L L')^-1 v of a Cholesky factor, for a vector (d,) or for several, (d, k)."""
+    solved, information = np.array(vectors, dtype=np.float64, order="F"), ctypes.c_int()
+    size, count = (ctypes.byref(ctypes.c_int(one)) for one in (len(factor), solved.size // max(len(factor), 1)))
+    _dpotrs(_LOWER, size, count, _at(factor), size, _at(solved), size, ctypes.byref(information))
+    return solved
+
+
+def reciprocal_condition(factor: Floats, norm: float) -> float:
+    """Estimate 1 / (||A|| ||A^-1||) of A = L L' in the 1-norm, of which a bound on ||A|| is given."""
+    estimate, information = ctypes.c_double(), ctypes.c_int()
+    size = ctypes.byref(ctypes.c_int(len(factor)))
+    floats, integers = np.empty(3 * len(factor)), np.empty(len(factor), dtype=np.intc)
+    of_a, workspace = ctypes.byref(ctypes.c_double(norm)), (_at(floats), ctypes.c_void_p(integers.ctypes.data))
+    _dpocon(_LOWER, size, _at(factor), size, of_a, ctypes.byref(estimate), *workspace, ctypes.byref(information))
+    return estimate.value

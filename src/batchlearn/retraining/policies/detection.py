@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtrc, kolmogorov
 
 from batchlearn.errors import UsageError, quoted
 from batchlearn.formatting.notes import Code, Note
@@ -200,7 +200,7 @@ def drift_scores(test: str, base: pa.Table, blocks: pa.Table, rows: int) -> Floa
             scores[:, k] = np.sum((found - expected) * np.log(found / expected), axis=1)
             continue
         squares = rows * np.sum((found - expected) ** 2 / expected, axis=1)
-        scores[:, k] = -np.log(np.maximum(chdtrc(max(size - 1, 1), squares), _LEAST))
+        scores[:, k] = -np.log(np.maximum(scipy.special.chdtrc(max(size - 1, 1), squares), _LEAST))
         if pa.types.is_floating(base.column(k).type):
             scores[:, k] = _kolmogorov_smirnov(base.column(k), blocks.column(k), rows)
     return scores
@@ -222,7 +222,7 @@ def _kolmogorov_smirnov(before: pa.ChunkedArray, now: pa.ChunkedArray, rows: int
     below = np.searchsorted(one, other, side="left") / len(one) - place / held
     apart = np.max(np.where(place < size[:, None], np.maximum(above, below), 0.0), axis=1)
     effective = np.sqrt(len(one) * size / (len(one) + size))
-    return np.asarray(-np.log(np.maximum(kolmogorov(effective * apart), _LEAST)))
+    return np.asarray(-np.log(np.maximum(scipy.special.kolmogorov(effective * apart), _LEAST)))
 
 
 def _cells(before: pa.ChunkedArray, now: pa.ChunkedArray) -> tuple[NDArray[np.intp], NDArray[np.intp], int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
+import scipy
 
 from batchlearn.errors import UsageError, quoted
 from batchlearn.evaluation.paired import BLOCKS, ROWS_PER_BLOCK
@@ -131,7 +131,7 @@ class Forecast:
         error = math.sqrt(variance)
         spread = saved / error if error > 0.0 else math.copysign(math.inf, saved)
         density = math.exp(-0.5 * spread**2) / math.sqrt(2.0 * math.pi)
-        worth = rows * (saved * float(ndtr(spread)) + error * density)
+        worth = rows * (saved * float(scipy.special.ndtr(spread)) + error * density)
         due = worth > price
         said = {"worth": worth, "expected": rows * saved, "error": rows * error, "price": price}
         code = Code.FORECAST_ABOVE_PRICE if due else Code.FORECAST_BELOW_PRICE
