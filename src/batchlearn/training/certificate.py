@@ -214,7 +214,7 @@ class Certification:
         )
 
 
-def certify(
+def certify(  # noqa: PLR0913 - the point, what is known of it already, and what is asked for
     objective: Objective,
     rows: Rows,
     parameters: Floats,

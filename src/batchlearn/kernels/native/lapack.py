@@ -1,13 +1,13 @@
 """LAPACK's work on triangles, as SciPy brings it, with Python's lock released: SciPy's own calls hold it to the end.
 
-Matrices are square and in the order of Fortran; of them the lower triangle is read, and written where work is in place.
+Matrices are in the order of Fortran; of square ones the lower triangle is read, and written where work is in place.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -18,7 +18,8 @@ import scipy
 
 from batchlearn.kernels.design import Floats
 
-_LOWER, _NOT_UNIT = ctypes.byref(ctypes.c_char(b"L")), ctypes.byref(ctypes.c_char(b"N"))
+_LOWER, _RIGHT, _TURNED, _NOT = (ctypes.byref(ctypes.c_char(letter)) for letter in (b"L", b"R", b"T", b"N"))
+_ONE, _LESS_ONE = ctypes.byref(ctypes.c_double(1.0)), ctypes.byref(ctypes.c_double(-1.0))
 
 
 def addresses_in(module: str) -> Any:
@@ -38,9 +39,9 @@ def addresses_in(module: str) -> Any:
     return sys.modules[name].__pyx_capi__
 
 
-def _routine(name: str) -> Callable[..., Any]:
+def _routine(name: str, module: str = "cython_lapack") -> Callable[..., Any]:
     """Return a routine by the address that SciPy gives to compiled code."""
-    capsule, capsules = addresses_in("cython_lapack")[name], ctypes.pythonapi
+    capsule, capsules = addresses_in(module)[name], ctypes.pythonapi
     capsules.PyCapsule_GetName.restype, capsules.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
     address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", capsules))(
         capsule, capsules.PyCapsule_GetName(capsule)
@@ -49,18 +50,28 @@ def _routine(name: str) -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_dpotrf, _dtrtri, _dlauum, _dpotrs, _dpocon = map(_routine, ("dpotrf", "dtrtri", "dlauum", "dpotrs", "dpocon"))
+_dpotrf, _dtrtri, _dpotrs, _dpocon = map(_routine, ("dpotrf", "dtrtri", "dpotrs", "dpocon"))
+_dgemm, _dtrsm = _routine("dgemm", "cython_blas"), _routine("dtrsm", "cython_blas")
 
 
 def _at(array: Floats) -> ctypes.c_void_p:
-    if not (array.flags["F"] and array.flags["W"] and array.dtype.char == "d"):
+    if not (array.strides[0] == 8 and array.flags["W"] and array.dtype.char == "d"):
         raise ValueError("LAPACK works in place: an array needs to be float64, in the order of Fortran")
     return ctypes.c_void_p(array.ctypes.data)
 
 
+def _apart(matrix: Floats) -> Any:
+    """Return how far apart columns lie, of a part of a matrix as far as in the whole."""
+    return ctypes.byref(ctypes.c_int(max(matrix.strides[1] // 8, 1)))
+
+
+def _sizes(*sizes: int) -> Iterator[Any]:
+    return (ctypes.byref(ctypes.c_int(size)) for size in sizes)
+
+
 def _in_place(routine: Callable[..., Any], matrix: Floats, *letters: Any) -> int:
-    size, information = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int()
-    routine(*letters, size, _at(matrix), size, ctypes.byref(information))
+    information = ctypes.c_int()
+    routine(*letters, *_sizes(len(matrix)), _at(matrix), _apart(matrix), ctypes.byref(information))
     return information.value
 
 
@@ -71,12 +82,26 @@ def factor_lower(matrix: Floats) -> int:
 
 def invert_lower(matrix: Floats) -> int:
     """Replace a triangle by its inverse; return 0, or which entry of the diagonal is zero."""
-    return _in_place(_dtrtri, matrix, _LOWER, _NOT_UNIT)
+    return _in_place(_dtrtri, matrix, _LOWER, _NOT)
 
 
-def square_lower(matrix: Floats) -> int:
-    """Replace a triangle L by the lower triangle of L'L; return 0."""
-    return _in_place(_dlauum, matrix, _LOWER)
+def divide_by_lower(matrix: Floats, lower: Floats) -> None:
+    """Replace a matrix A, (m, d), by A L'^-1."""
+    letters, places = (_RIGHT, _LOWER, _TURNED, _NOT), (_at(lower), _apart(lower), _at(matrix), _apart(matrix))
+    _dtrsm(*letters, *_sizes(*matrix.shape), _ONE, *places)
+
+
+def solve_by_lower(lower: Floats, matrix: Floats) -> None:
+    """Replace a matrix A, (d, m), by L^-1 A."""
+    # The first letter is for the left side.
+    letters, places = (_LOWER, _LOWER, _NOT, _NOT), (_at(lower), _apart(lower), _at(matrix), _apart(matrix))
+    _dtrsm(*letters, *_sizes(*matrix.shape), _ONE, *places)
+
+
+def subtract_product(total: Floats, left: Floats, right: Floats) -> None:
+    """Subtract A B' of matrices (m, k) and (n, k) from a total (m, n), in place."""
+    sizes, into = _sizes(*total.shape, left.shape[1]), (_at(total), _apart(total))
+    _dgemm(_NOT, _TURNED, *sizes, _LESS_ONE, _at(left), _apart(left), _at(right), _apart(right), _ONE, *into)
 
 
 def solve_lower(factor: Floats, vectors: Floats) -> Floats:
