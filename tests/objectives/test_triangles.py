@@ -8,7 +8,8 @@ import pytest
 from batchlearn.data.rows.threads import one_blas_thread
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.rounding import accumulated
-from batchlearn.objectives.factor import factorise
+from batchlearn.objectives import factor
+from batchlearn.objectives.factor import NotPositiveDefinite, factorise, inverse_for_statistics
 from batchlearn.objectives.triangles import factor_in_strips, invert_in_strips, square_in_strips
 
 
@@ -47,6 +48,29 @@ def test_no_bit_depends_on_the_number_of_threads() -> None:
             shared = factorise(matrix, 0.0, threads)
             assert np.array_equal(shared.inverse, alone.inverse)
             assert np.array_equal(shared.inverse_hessian, alone.inverse_hessian)
+
+
+@pytest.mark.parametrize(("condition", "single"), [(1e1, True), (1e2, True), (1e9, False)])
+def test_an_inverse_for_statistics_has_three_digits_in_either_precision(
+    condition: float, single: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    basis, _ = np.linalg.qr(rng.normal(size=(300, 300)))
+    size = np.geomspace(1e-6, 1e3, 300)
+    matrix = (basis * np.geomspace(1.0, 1.0 / condition, 300)) @ basis.T * size[:, None] * size
+    exact = factorise(matrix, 0.0).inverse_hessian
+    assert np.array_equal(inverse_for_statistics(matrix), exact)
+    monkeypatch.setattr(factor, "_LARGEST_IN_DOUBLE", 299)
+    found = inverse_for_statistics(matrix, 2)
+    assert found.dtype == (np.float32 if single else np.float64)
+    root = np.sqrt(np.diagonal(exact))
+    assert np.all(np.abs(found - exact) <= 1e-3 * root[:, None] * root)
+    matrix[7] = matrix[:, 7] = 0.0
+    with pytest.raises(NotPositiveDefinite, match="no curvature"):
+        inverse_for_statistics(matrix)
+    matrix[7, 7] = -1.0 + 1e-300
+    with pytest.raises(NotPositiveDefinite):
+        inverse_for_statistics(matrix)
 
 
 @pytest.mark.parametrize("bad", [0, 300, 699, 900])

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,8 @@ FACTOR_LIMIT = 5000
 _LARGEST_LOOSENESS = 0.5
 # Beyond these, products of entries of the Hessian and its inverse underflow by more than the bounds assume.
 _LEAST_CURVATURE, _LARGEST_CURVATURE = 1e-250, 1e250
+# A larger matrix costs more than what it is made of; the inverse of a smaller diagonal may overflow single precision.
+_LARGEST_IN_DOUBLE, _LEAST_IN_SINGLE = 2500, 1e-12
 
 
 class NotPositiveDefinite(ArithmeticError):
@@ -158,8 +161,39 @@ def factorise(hessian: Floats, relative_error: float, threads: int = 1) -> Facto
     return Factor(diagonal, lower, looseness=1.0, threads=threads).charged(relative_error)
 
 
+def inverse_for_statistics(hessian: Floats, threads: int = 1) -> Floats:
+    """Return H^-1, (d, d), to three digits or more: of a large matrix in single precision, where that has as many.
+
+    An entry (a, b) is then off by about the unit roundoff times the largest entry of the inverse of D^-1 H D^-1, of
+    what the roots of the entries (a, a) and (b, b) multiply to: 1 to 6 times that on five sets of rows. Raises
+    NotPositiveDefinite as `factorise` does.
+    """
+    if len(hessian) > _LARGEST_IN_DOUBLE:
+        diagonal, lower = _scaled(hessian, np.float32)
+        if factor_in_strips(lower, threads) == 0:
+            invert_in_strips(lower, threads)
+            largest = float(np.einsum("ij,ij->j", lower, lower).max())
+            if 16.0 * 2.0**-24 * largest < 1e-3 and diagonal.min() > _LEAST_IN_SINGLE:
+                return square_in_strips(lower, 1.0 / diagonal, threads)
+    return factorise(hessian, 0.0, threads).inverse_hessian
+
+
 def _scaled_factor(hessian: Floats, threads: int = 1) -> tuple[Floats, Floats]:
     """Return D, the roots of the diagonal, and the Cholesky factor of D^-1 H D^-1 with anything above its diagonal."""
+    diagonal, lower = _scaled(hessian, np.float64)
+    order = factor_in_strips(lower, threads)
+    if order != 0:
+        scaled = hessian / diagonal[:, None] / diagonal
+        # A direction of no curvature inside the leading minor where Cholesky stopped.
+        direction = np.zeros(len(hessian))
+        _, vectors = np.linalg.eigh(scaled[:order, :order])
+        direction[:order] = vectors[:, 0]
+        raise NotPositiveDefinite("it is singular to working precision", direction / diagonal)
+    return diagonal, lower
+
+
+def _scaled(hessian: Floats, precision: type[np.floating[Any]]) -> tuple[Floats, Floats]:
+    """Return D, the roots of the diagonal, and the lower triangle of D^-1 H D^-1 with anything above its diagonal."""
     size = len(hessian)
     curved = np.diagonal(hessian)
     if not np.all(np.isfinite(hessian)):
@@ -173,17 +207,8 @@ def _scaled_factor(hessian: Floats, threads: int = 1) -> tuple[Floats, Floats]:
         raise NotPositiveDefinite(f"a curvature of {np.max(curved):.0e} is too large to be certain of", np.zeros(size))
     diagonal = np.sqrt(curved)
     # The transpose is the same matrix in the order of LAPACK, which then works in place.
-    scaled = np.empty((size, size))
+    scaled = np.empty((size, size), precision)
     for part in strips(size):
-        np.divide(hessian[part, part.start :], diagonal[part, None], out=scaled[part, part.start :])
-        scaled[part, part.start :] /= diagonal[part.start :]
-    lower = scaled.T
-    order = factor_in_strips(lower, threads)
-    if order != 0:
-        scaled = hessian / diagonal[:, None] / diagonal
-        # A direction of no curvature inside the leading minor where Cholesky stopped.
-        direction = np.zeros(size)
-        _, vectors = np.linalg.eigh(scaled[:order, :order])
-        direction[:order] = vectors[:, 0]
-        raise NotPositiveDefinite("it is singular to working precision", direction / diagonal)
-    return diagonal, lower
+        strip = hessian[part, part.start :] / diagonal[part, None]
+        np.divide(strip, diagonal[part.start :], out=scaled[part, part.start :], casting="same_kind")
+    return diagonal, scaled.T

@@ -2,7 +2,7 @@
 
 Where a strip ends follows from the size of the matrix: no bit depends on the number of threads. Products and solutions
 are those of BLAS, and the bounds of Higham 2002 hold in whatever order sums are taken: theorem 10.3 of the factor, 8.5
-of each column of the inverse. All triangles are lower, in the order of Fortran.
+of each column of the inverse. All triangles are lower, in the order of Fortran, in double or in single precision.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def invert_in_strips(lower: Floats, threads: int) -> None:
     size, parts = len(lower), strips(len(lower))
 
     def solved(part: slice) -> Floats:
-        columns = np.zeros((size - part.start, part.stop - part.start), order="F")
+        columns = np.zeros((size - part.start, part.stop - part.start), lower.dtype, order="F")
         columns[np.diag_indices(part.stop - part.start)] = 1.0
         solve_by_lower(lower[part.start :, part.start :], columns)
         return columns
@@ -63,7 +63,7 @@ def invert_in_strips(lower: Floats, threads: int) -> None:
 
 def square_in_strips(lower: Floats, scale: Floats, threads: int) -> Floats:
     """Return D L'L D, (d, d), of a triangle with zeros above its diagonal; D is the scale, (d,)."""
-    square = np.empty(lower.shape)
+    square = np.empty(lower.shape, lower.dtype)
 
     def multiply(part: slice) -> None:
         strip = square[part, : part.stop]

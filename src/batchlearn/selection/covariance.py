@@ -31,7 +31,7 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.rows.threads import in_order
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
-from batchlearn.objectives.factor import NotPositiveDefinite, factorise
+from batchlearn.objectives.factor import NotPositiveDefinite, factorise, inverse_for_statistics
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.penalties.smoothing import end_differences
 from batchlearn.objectives.triangles import strips
@@ -111,10 +111,11 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
             if isinstance(group, BinTerm)
         ]
         gradient, hessian = found.changed([*changes, *ends])
-        factor = factorise(hessian, 0.0, found.threads)
+        inverse = inverse_for_statistics(hessian, found.threads)
     except NotPositiveDefinite:
         return None
-    moments, way = found.covariance(hessian, factor.inverse_hessian), factor.solve(gradient)
+    way = inverse @ gradient.astype(inverse.dtype)
+    moments = found.covariance(hessian, inverse)
     for part in strips(len(way)):
         moments[part] += np.outer(way[part], way)
     return moments
@@ -180,7 +181,7 @@ def class_moments(moments: Floats, encoding: Encoding, classes: int) -> tuple[Fl
     weights = class_contrasts(classes).T if classes > 2 else np.ones((1, 1))
     outputs, size = weights.shape[1], encoding.layout.size
     parts = moments.reshape(outputs, size, outputs, size)
-    squares = np.einsum("ka,kb,ajbj->kj", weights, weights, parts, optimize=True)
+    squares = np.einsum("ka,kb,abj->kj", weights, weights, np.einsum("ajbj->abj", parts), optimize=True)
     blocks = [
         np.einsum("ka,kb,aibj->kij", weights, weights, parts[:, part, :, part], optimize=True).reshape(len(weights), -1)
         for part in encoding.layout.group_slices

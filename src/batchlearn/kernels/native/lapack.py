@@ -1,6 +1,7 @@
 """LAPACK's work on triangles, as SciPy brings it, with Python's lock released: SciPy's own calls hold it to the end.
 
-Matrices are in the order of Fortran; of square ones the lower triangle is read, and written where work is in place.
+Matrices are in the order of Fortran; of square ones the lower triangle is read, and written where work is in place. In
+strips of large matrices numbers may be of single precision.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import scipy
 from batchlearn.kernels.design import Floats
 
 _LOWER, _RIGHT, _TURNED, _NOT = (ctypes.byref(ctypes.c_char(letter)) for letter in (b"L", b"R", b"T", b"N"))
-_ONE, _LESS_ONE = ctypes.byref(ctypes.c_double(1.0)), ctypes.byref(ctypes.c_double(-1.0))
+_ONE, _LESS_ONE = (
+    {"d": ctypes.byref(ctypes.c_double(one)), "f": ctypes.byref(ctypes.c_float(one))} for one in (1.0, -1.0)
+)
 
 
 def addresses_in(module: str) -> Any:
@@ -50,19 +53,22 @@ def _routine(name: str, module: str = "cython_lapack") -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_dpotrf, _dtrtri, _dpotrs, _dpocon = map(_routine, ("dpotrf", "dtrtri", "dpotrs", "dpocon"))
-_dgemm, _dtrsm = _routine("dgemm", "cython_blas"), _routine("dtrsm", "cython_blas")
+_dtrtri, _dpotrs, _dpocon = map(_routine, ("dtrtri", "dpotrs", "dpocon"))
+# By the letter of the numbers: double or single precision.
+_potrf = {"d": _routine("dpotrf"), "f": _routine("spotrf")}
+_trsm = {"d": _routine("dtrsm", "cython_blas"), "f": _routine("strsm", "cython_blas")}
+_gemm = {"d": _routine("dgemm", "cython_blas"), "f": _routine("sgemm", "cython_blas")}
 
 
-def _at(array: Floats) -> ctypes.c_void_p:
-    if not (array.strides[0] == 8 and array.flags["W"] and array.dtype.char == "d"):
+def _at(array: Floats, letter: str = "d") -> ctypes.c_void_p:
+    if not (array.strides[0] == array.itemsize and array.flags["W"] and array.dtype.char == letter):
         raise ValueError("LAPACK works in place: an array needs to be float64, in the order of Fortran")
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _apart(matrix: Floats) -> Any:
-    """Return how far apart columns lie, of a part of a matrix as far as in the whole."""
-    return ctypes.byref(ctypes.c_int(max(matrix.strides[1] // 8, 1)))
+def _matrix(matrix: Floats, letter: str) -> tuple[Any, Any]:
+    """Return where a matrix lies and how far apart its columns are, of a part of a matrix as far as in the whole."""
+    return _at(matrix, letter), ctypes.byref(ctypes.c_int(max(matrix.strides[1] // matrix.itemsize, 1)))
 
 
 def _sizes(*sizes: int) -> Iterator[Any]:
@@ -71,13 +77,13 @@ def _sizes(*sizes: int) -> Iterator[Any]:
 
 def _in_place(routine: Callable[..., Any], matrix: Floats, *letters: Any) -> int:
     information = ctypes.c_int()
-    routine(*letters, *_sizes(len(matrix)), _at(matrix), _apart(matrix), ctypes.byref(information))
+    routine(*letters, *_sizes(len(matrix)), *_matrix(matrix, matrix.dtype.char), ctypes.byref(information))
     return information.value
 
 
 def factor_lower(matrix: Floats) -> int:
     """Replace a symmetric matrix by its Cholesky factor; return 0, or at which leading minor there is none."""
-    return _in_place(_dpotrf, matrix, _LOWER)
+    return _in_place(_potrf[matrix.dtype.char], matrix, _LOWER)
 
 
 def invert_lower(matrix: Floats) -> int:
@@ -87,21 +93,21 @@ def invert_lower(matrix: Floats) -> int:
 
 def divide_by_lower(matrix: Floats, lower: Floats) -> None:
     """Replace a matrix A, (m, d), by A L'^-1."""
-    letters, places = (_RIGHT, _LOWER, _TURNED, _NOT), (_at(lower), _apart(lower), _at(matrix), _apart(matrix))
-    _dtrsm(*letters, *_sizes(*matrix.shape), _ONE, *places)
+    letter, letters = matrix.dtype.char, (_RIGHT, _LOWER, _TURNED, _NOT)
+    _trsm[letter](*letters, *_sizes(*matrix.shape), _ONE[letter], *_matrix(lower, letter), *_matrix(matrix, letter))
 
 
 def solve_by_lower(lower: Floats, matrix: Floats) -> None:
     """Replace a matrix A, (d, m), by L^-1 A."""
-    # The first letter is for the left side.
-    letters, places = (_LOWER, _LOWER, _NOT, _NOT), (_at(lower), _apart(lower), _at(matrix), _apart(matrix))
-    _dtrsm(*letters, *_sizes(*matrix.shape), _ONE, *places)
+    letter, letters = matrix.dtype.char, (_LOWER, _LOWER, _NOT, _NOT)  # the first for the left side
+    _trsm[letter](*letters, *_sizes(*matrix.shape), _ONE[letter], *_matrix(lower, letter), *_matrix(matrix, letter))
 
 
 def subtract_product(total: Floats, left: Floats, right: Floats) -> None:
     """Subtract A B' of matrices (m, k) and (n, k) from a total (m, n), in place."""
-    sizes, into = _sizes(*total.shape, left.shape[1]), (_at(total), _apart(total))
-    _dgemm(_NOT, _TURNED, *sizes, _LESS_ONE, _at(left), _apart(left), _at(right), _apart(right), _ONE, *into)
+    letter, sizes = total.dtype.char, _sizes(*total.shape, left.shape[1])
+    matrices, into = (*_matrix(left, letter), *_matrix(right, letter)), (_ONE[letter], *_matrix(total, letter))
+    _gemm[letter](_NOT, _TURNED, *sizes, _LESS_ONE[letter], *matrices, *into)
 
 
 def solve_lower(factor: Floats, vectors: Floats) -> Floats:
