@@ -294,8 +294,8 @@ def _certify_anchored(point: _CertifiedPoint, near: NearPoint, anchored: Anchore
 
 def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Factor) -> Certification:
     objective, rows = point.objective, point.rows
-    constant, decrement = objective.loss.self_concordance, factor.norm(expansion.gradient, point.error.error)
-    rounding = factor.norm(np.zeros_like(expansion.gradient), point.error.error)
+    constant, gradients = objective.loss.self_concordance, np.outer(expansion.gradient, (1.0, 0.0))
+    decrement, rounding = map(float, factor.norms(gradients, np.outer(point.error.error, (1.0, 1.0))))
     kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
     reached = bounds(decrement, kappa, constant)
     method, leave_one_out, prediction = BOUNDED, None, None
