@@ -109,7 +109,7 @@ class HessianTotal:
 
 
 def assembled(loss: Loss, grams: Floats, weight: float) -> Floats:
-    """Return sum_p z_p z_p' (x) gram_p / weight, (outputs d, outputs d), from each contrast's Gram matrix, (p, d, d)."""
+    """Return sum_p z_p z_p' (x) gram_p / weight, (outputs d, outputs d), of Gram matrices by contrast, (p, d, d)."""
     if loss.outputs == 1:
         return symmetric(grams[0]) / weight
     contrasts, size = loss.contrasts, grams.shape[1]
