@@ -61,6 +61,35 @@ def test_a_command_loads_neither_pandas_nor_what_its_rows_do_not_ask_for(tmp_pat
     assert (tmp_path / "model").is_dir()
     assert "pyarrow" in loaded
     assert within(loaded, ("pandas", "sklearn", "scipy.optimize", "rich")) == []
+    # Arrow looks for these, SciPy's linear algebra clones NumPy with them.
+    assert within(loaded, ("cloudpickle", "pyarrow._s3fs", "scipy.linalg")) == [
+        "scipy.linalg.cython_blas",
+        "scipy.linalg.cython_lapack",
+    ]
+
+
+AT_ITS_END = ("jinja2", "pydantic", "rich", "scipy.special", "batchlearn.report.page", "batchlearn.models.files")
+NEVER = ("pandas", "sklearn", "scipy.optimize", "scipy.sparse", "numpy.f2py", "numpy.testing", "importlib.metadata")
+
+
+def test_a_training_begins_without_what_it_needs_at_its_end() -> None:
+    loaded = loaded_by("import batchlearn.cli.train")
+    assert within(loaded, (*AT_ITS_END, *NEVER, "scipy.linalg._decomp")) == []
+    assert set(
+        loaded_by(
+            "from importlib import import_module\nfrom batchlearn.cli.train import AFTERWARDS\n"
+            "for name in AFTERWARDS:\n    import_module(name)"
+        )
+    ) >= set(AT_ITS_END)
+
+
+@pytest.mark.parametrize("words", [["status"], ["history"], ["rollback", "--help"], ["promote", "1"]])
+def test_what_only_reads_records_loads_no_numbers(words: list[str], tmp_path: Path) -> None:
+    command = f"import os; os.chdir({str(tmp_path)!r}); sys.argv = {['batchlearn', *words]!r}"
+    run_it = "from batchlearn.cli import main\nwith contextlib.redirect_stdout(io.StringIO()):\n    main()"
+    loaded = loaded_by(f"import io, contextlib\n{command}\n{run_it}")
+    assert "batchlearn.registry.ledger" in loaded
+    assert within(loaded, ("numpy", "pyarrow", "scipy", "pydantic", "jinja2", "batchlearn.tables")) == []
 
 
 def test_help_loads_no_numbers() -> None:

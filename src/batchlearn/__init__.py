@@ -6,7 +6,6 @@ The public names below are imported when they are first used: `import batchlearn
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -194,6 +193,9 @@ def __dir__() -> list[str]:
 
 def _installed_version() -> str:
     """Read the version from the installed distribution; a source tree that was never installed has none."""
+    # Imported here: it reads mails, as which packages describe themselves, and few commands ask for a version.
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("batchlearn")
     except PackageNotFoundError:

@@ -19,7 +19,7 @@ def test_the_command_keeps_the_contract_of_its_json(run: Run, here: Path) -> Non
     assert found["format_version"] == 1
     assert found["optimum"]["certificate"]["status"] == "certified"
     assert [one["name"] for one in found["contenders"]][0::4] == ["full batch", "online"]
-    assert found["budget"] == {"passes": 2.0, "seconds": 0.5}
+    assert found["budget"] == {"passes": 2.0, "full_batch_passes": 2.0, "seconds": 0.5}
     assert all(one["spread_over_seeds"]["seeds"] == 1 for one in found["contenders"])
     assert found["recommendation"].keys() == {"contender", "reason", "changes"}
     assert found["report"] == str(Path("comparisons") / "bought-1.html")

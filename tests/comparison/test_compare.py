@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,12 @@ import batchlearn as bl
 from batchlearn.comparison import compare as module
 from batchlearn.comparison.compare import ComparisonPlan, compare
 from batchlearn.comparison.contenders import Budget, Contender, RunEnd, mini_batch
+from batchlearn.comparison.judging import Memory, measure_memory
 from batchlearn.comparison.outcome import BEST_KNOWN, CERTIFIED, Comparison
+from batchlearn.comparison.problem import Benchmark
 from batchlearn.errors import DataError, UsageError
 from batchlearn.formatting.notes import Code, Note, recorded
+from batchlearn.progress import Progress
 from batchlearn.report.page import page
 from batchlearn.training.certificate import Proved
 from batchlearn.training.recipe import Recipe
@@ -94,6 +98,20 @@ def test_only_full_batch_goes_on_where_more_is_not_worth_it(compared: Comparison
     early = [run for one in others for run in one.runs if run.ended is RunEnd.GOOD_ENOUGH]
     assert early
     assert all(run.last.value - compared.benchmark.optimum.value <= compared.good_enough for run in early)
+
+
+def test_of_one_solver_the_memory_of_the_largest_batch_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def watched(benchmark: Benchmark, contender: Contender) -> Generator[Progress, None, Memory]:
+        asked.append(contender.name)
+        return (yield from measure_memory(benchmark, contender))
+
+    monkeypatch.setattr(module, "measure_memory", watched)
+    found = compare(table(), replace(SHORT, seeds=1), threads=1)
+    assert asked == ["full batch", "online", "mini-batch 512"]
+    full, *batches, online = (one.memory for one in found.outcomes)
+    assert len({full, online, *batches}) == 3
 
 
 def test_a_sample_is_stated() -> None:

@@ -17,15 +17,21 @@ from batchlearn.comparison.contenders import (
     RunEnd,
     default_contenders,
     mini_batch,
+    passes_each,
     run_contender,
+    run_of_optimum,
     seconds_each,
     value_at,
 )
 from batchlearn.comparison.problem import Benchmark
 from batchlearn.errors import UsageError
+from batchlearn.objectives.stopping import PredictionsWithin
 from batchlearn.progress import finish
+from batchlearn.solvers import newton, preconditioner
 from batchlearn.solvers.newton import Newton
-from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch
+from batchlearn.training.certificate import Units
+from batchlearn.training.optimise import Problem, optimise
+from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch, Online
 
 AMPLE = Budget(3.0, 60.0)
 
@@ -61,6 +67,47 @@ def test_full_batch_reaches_the_certified_optimum(posed: Benchmark) -> None:
     assert abs(last.value - posed.optimum.value) <= posed.loss_bound + 1e-15
 
 
+def test_a_full_batch_goes_the_way_of_train(posed: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(newton, "_LEAST_SAVED", -math.inf)
+    monkeypatch.setattr(newton, "MANY", 1)
+    monkeypatch.setattr(newton, "_STEPS_WORTH", 100.0)
+    monkeypatch.setattr(preconditioner, "_FEWEST_ROWS", 100)
+    problem = Problem(posed.objective, posed.rows, PredictionsWithin(), Units.plain(len(posed.start)), ["x"] * 99)
+    posed, full, unlimited = (
+        replace(posed, optimum=optimise(problem)),
+        Contender("full batch", FullBatch()),
+        Budget(None, 60.0),
+    )
+    again, found = run(posed, full, unlimited), run_of_optimum(posed, full, unlimited, 0)
+    assert found is not None
+    assert found.ended is again.ended is RunEnd.FINISHED
+    # Among the gradients that lead it is looked at as well, and goes on from there; no number of passes ends it.
+    steps = {point.passes: point for point in found.points}
+    assert len([step for step in posed.optimum.trace if step.bound is None]) > 3
+    for point in again.points[:-2]:
+        assert point.value == pytest.approx(steps[point.passes].value, rel=1e-12)
+        assert point.rows_read == steps[point.passes].rows_read
+    assert posed.loss_bound is not None
+    assert abs(found.last.value - again.last.value) <= posed.loss_bound
+    assert posed.steps_seconds == found.last.seconds <= posed.optimum.seconds
+    assert np.array_equal(found.parameters, posed.optimum.parameters)
+    # With less than these steps, or another solver, it is another run.
+    assert run_of_optimum(posed, full, Budget(4.0, 60.0), 0) is None
+    assert run_of_optimum(posed, full, Budget(None, 1e-9), 0) is None
+    assert run_of_optimum(posed, Contender("mine", FullBatch(), Newton()), unlimited, 0) is None
+    assert run_of_optimum(posed, mini_batch(32), unlimited, 0) is None
+    assert run(posed, full, Budget(4.0, 60.0)).last.passes == 4.0
+
+
+def test_by_default_passes_end_those_that_draw_rows() -> None:
+    assert [passes_each(Budget(), regime) for regime in (FullBatch(), MiniBatch(32), Online())] == [
+        math.inf,
+        10.0,
+        10.0,
+    ]
+    assert [passes_each(Budget(3.0), regime) for regime in (FullBatch(), Online())] == [3.0, 3.0]
+
+
 def test_seconds_end_a_run_after_the_stretch_in_which_they_are_spent(posed: Benchmark) -> None:
     found = run(posed, mini_batch(32), Budget(1000.0, 1e-9))
     assert found.ended is RunEnd.SECONDS_SPENT
@@ -80,10 +127,11 @@ def test_a_run_ends_where_more_is_not_worth_it(posed: Benchmark) -> None:
     assert [point.value for point in ended.points] == [point.value for point in whole.points[: len(ended.points)]]
 
 
-def test_by_default_a_run_may_take_as_long_as_the_optimum_took(posed: Benchmark) -> None:
+def test_by_default_a_run_may_take_as_long_as_the_steps_to_the_optimum(posed: Benchmark) -> None:
     assert [seconds_each(Budget(), optimum) for optimum in (1e-3, 0.4, 30.0)] == [0.1, 0.4, 1.0]
     assert seconds_each(Budget(seconds=2.0), 0.4) == 2.0
-    slow = replace(posed, optimum=replace(posed.optimum, seconds=0.4))
+    steps = (posed.optimum.trace[-1]._replace(seconds=0.4),)
+    slow = replace(posed, optimum=replace(posed.optimum, trace=steps, seconds=60.0))  # of which most were its proof
     spent = run(slow, mini_batch(1), Budget(1e6))
     assert spent.ended is RunEnd.SECONDS_SPENT
     assert spent.points[-2].seconds < 0.4 <= spent.last.seconds
@@ -99,18 +147,18 @@ def test_a_seed_decides_a_run_and_the_stored_order_is_another(posed: Benchmark) 
 def test_looks_at_the_objective_are_not_timed(posed: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
 
-    def stretches(*_: object) -> Iterator[Checkpoint]:
+    def stretches(*_: object, **__: object) -> Iterator[Checkpoint]:
         nonlocal now
         for passes in (1.0, 2.0, 4.0):
             now += 1.0
-            yield Checkpoint(round(passes * len(posed.rows)), passes, 0.0, posed.start, "made", None)
+            yield Checkpoint(round(passes * len(posed.rows)), passes, posed.start, "made", None)
 
     def slow_look(*_: object) -> float:
         nonlocal now
         now += 1000.0
         return 0.5
 
-    monkeypatch.setattr(contenders, "start_contender", stretches)
+    monkeypatch.setattr(contenders, "epochs", stretches)
     monkeypatch.setattr(contenders, "value_at", slow_look)
     monkeypatch.setattr("time.perf_counter", lambda: now)
     assert [point.seconds for point in run(posed, mini_batch(32), Budget(4.0, 60.0)).points] == [0.0, 1.0, 2.0, 3.0]

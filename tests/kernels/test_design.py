@@ -135,8 +135,8 @@ def test_quadratic_forms_are_those_of_the_matrix(cells: int, case: Case) -> None
     matrix = root + root.T
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels_bundles, "_FEWEST_CELLS", cells)
-        for forms in (quadratic_form, quadratic_forms_of_rows):
-            close(forms(layout, block, matrix), np.einsum("ia,ab,ib->i", X, matrix, X))
+        for forms, given in ((quadratic_form, matrix), (quadratic_forms_of_rows, np.pad(matrix, (0, 1)))):
+            close(forms(layout, block, given), np.einsum("ia,ab,ib->i", X, matrix, X))
 
 
 def test_a_quadratic_form_and_a_sum_have_the_same_bits_wherever_rows_are_cut() -> None:
@@ -145,11 +145,12 @@ def test_a_quadratic_form_and_a_sum_have_the_same_bits_wherever_rows_are_cut() -
     codes = np.stack([rng.integers(0, levels + 1, rows) for levels in layout.groups]).astype(np.uint8)
     block = Block(np.vstack([np.ones(rows), rng.normal(size=(2, rows))]), codes)
     root = rng.normal(size=(layout.size, layout.size))
-    whole = quadratic_forms_of_rows(layout, block, root @ root.T)
+    padded = np.pad(root @ root.T, (0, 1))
+    whole = quadratic_forms_of_rows(layout, block, padded)
     for length in (1, 7, 8, 70, 513):
         parts = [design.rows_of(block, start, start + length) for start in range(0, rows, length)]
         if native.compiled() is not None:
-            found = [quadratic_forms_of_rows(layout, part, root @ root.T) for part in parts]
+            found = [quadratic_forms_of_rows(layout, part, padded) for part in parts]
             assert np.concatenate(found).tobytes() == whole.tobytes()
     # Tables of several groups are added to together, one row after the other in each.
     values = rng.uniform(size=rows)

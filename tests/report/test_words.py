@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from decimal import Decimal
 
 import numpy as np
@@ -107,6 +108,10 @@ def test_a_long_name_is_cut_where_it_is_recognised() -> None:
 def test_reordering_and_control_characters_are_shown() -> None:
     assert clean("a\u202eb\x07\ud800\n") == "a\\u202eb\\u0007\\ud800 "
     assert clean("é 漢字 👩\u200d👧") == "é 漢字 👩\u200d👧"
+    steering = ("Cc", "Cs", "Zl", "Zp"), ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
+    for sign in map(chr, range(0x110000)):
+        steers = unicodedata.category(sign) in steering[0] or unicodedata.bidirectional(sign) in steering[1]
+        assert (clean(sign) != sign) == (steers or sign in "\u061c\u200e\u200f"), hex(ord(sign))
 
 
 def test_a_scale_keeps_order_and_marks_round_values_inside() -> None:

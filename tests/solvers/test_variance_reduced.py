@@ -9,7 +9,8 @@ import pytest
 from tests.solvers.problems import Posed, pose, posed, taken
 
 from batchlearn.kernels.design import linear_predictor
-from batchlearn.solvers import ReadingPlan, Solver
+from batchlearn.objectives.factor import NotPositiveDefinite, factorise
+from batchlearn.solvers import ReadingPlan, Solver, variance_reduced
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.statistics.curvature import AnchorTotal
@@ -46,7 +47,7 @@ def test_steps_are_those_of_the_formula_written_out() -> None:
     anchor, strengths, chunk = state.anchor, objective.penalty.strengths, rows.together()
     assert anchor is not None
     design = np.stack([linear_predictor(chunk.layout, chunk.block, unit) for unit in np.eye(13)], axis=1)
-    whole = -state.factor.solve(anchor.gradient)
+    whole = -state.hessian.factor.solve(anchor.gradient)
     reach = float(np.max(np.abs(design @ whole)))
     points = [anchor.parameters + np.log1p(reach) / reach * whole]
     mean = points[0]
@@ -64,6 +65,43 @@ def test_steps_are_those_of_the_formula_written_out() -> None:
     np.testing.assert_allclose(found.parameters, points[-1], atol=1e-6)
     np.testing.assert_allclose(found.mean, mean, atol=1e-6)
     assert np.max(np.abs(points[-1] - points[0])) > 1e-3
+
+
+def test_the_inverse_for_batches_is_worked_out_in_single_precision_where_that_says_enough() -> None:
+    rng = np.random.default_rng(8)
+    half = rng.normal(size=(400, 150)) * 10.0 ** rng.uniform(-6.0, 6.0, 150)
+    hessian = half.T @ half
+    size, exact = np.sqrt(np.diagonal(hessian)), factorise(hessian, 0.0).inverse_hessian
+    found, scale = variance_reduced._inverse(hessian), np.abs(exact * np.outer(size, size)).max()
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, found.T, rtol=1e-6)
+    off = np.abs((found - exact) * np.outer(size, size)).max() / scale
+    assert 0.0 < off < 1e-5
+    # A column that the others say but for 1e-8: in double precision.
+    half[:, 7] = half[:, 6] + 1e-4 * size[6] / np.sqrt(400) * rng.normal(size=400)
+    hessian = half.T @ half
+    expected = factorise(hessian, 0.0).inverse_hessian.astype(np.float32)
+    np.testing.assert_array_equal(variance_reduced._inverse(hessian), expected)
+    half[:, 7] = half[:, 6]
+    for refused in (half.T @ half, np.full((2, 2), np.inf), np.diag([1.0, 0.0])):
+        with pytest.raises(NotPositiveDefinite):
+            variance_reduced._inverse(refused)
+
+
+def test_a_start_factors_no_hessian_that_no_step_asks_for() -> None:
+    problem = posed()
+    solver, reading = VarianceReducedNewton(), ReadingPlan(32, len(problem.rows), problem.rows.total_weight, 0)
+    state = solver.start(problem.objective, problem.rows, np.zeros(13), reading)
+    assert "factor" not in vars(state.hessian)
+    state = solver.step(problem.objective, problem.rows, solver.begin_pass(problem.objective, problem.rows, state))
+    assert "factor" not in vars(state.hessian)
+    assert "factor" in vars(solver.begin_pass(problem.objective, problem.rows, state).hessian)
+
+
+def test_a_stretch_holds_fewer_rows_where_a_batch_is_dear() -> None:
+    solver = VarianceReducedNewton()
+    assert solver.values_of_row(100, 8192) == StochasticGradient().values_of_row(100, 8192) == 100
+    assert solver.values_of_row(1000, 10) == 20_000
 
 
 def test_an_anchor_says_what_a_reading_of_all_rows_says() -> None:

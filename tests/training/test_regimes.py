@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from tests.solvers.problems import Posed, posed, taken
 from tests.training.made import made, table_of
+from tests.training.trials import dense_rows
 
 import batchlearn as bl
 from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats, Layout
+from batchlearn.objectives.factor import NotPositiveDefinite
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.stopping import LossWithin
-from batchlearn.solvers import Solver
-from batchlearn.solvers.newton import Newton
+from batchlearn.solvers import LeadPoint, Solver
+from batchlearn.solvers.newton import Newton, NewtonState
 from batchlearn.solvers.online.newton import OnlineNewton
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.solvers.quasi_newton import LimitedMemory
 from batchlearn.solvers.stochastic import StochasticGradient
 from batchlearn.solvers.variance_reduced import VarianceReducedNewton
-from batchlearn.statistics.objective import Objective
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training.certificate import Units
 from batchlearn.training.optimise import Problem, Status, optimise
 from batchlearn.training.regimes import (
@@ -244,3 +248,66 @@ def test_closing_a_run_early_is_fine() -> None:
     steps = epochs(posed().objective, posed().rows, MiniBatch(32))
     assert next(steps).rows_read > 0
     steps.close()
+
+
+def test_what_leads_to_a_solver_is_seen_and_counted_whoever_goes_on() -> None:
+    @dataclass(frozen=True)
+    class Led(Newton):
+        def lead(self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool) -> Iterator[LeadPoint]:  # noqa: ARG002 - by formula
+            assert fresh
+            yield from (LeadPoint(parameters + 0.1 * passes, passes) for passes in (2, 5))
+
+    class Refused(Led):
+        def start(self, *_: Any) -> NewtonState:
+            raise NotPositiveDefinite("made", np.zeros(1))
+
+    problem = posed()
+    null = problem.objective.null_parameters(problem.rows)
+    owns: list[tuple[Newton, Newton | LimitedMemory]] = [(Led(), Newton()), (Refused(), LimitedMemory())]
+    for solver, own in owns:
+        seen = run(problem, FullBatch(), solver, passes=30.0)
+        assert [one.passes for one in seen[:2]] == [2, 5]
+        assert np.array_equal(seen[1].parameters, null + 0.5)
+        assert [one.solver for one in seen[2:]] == [own.name] * (len(seen) - 2)
+        assert all(one.rows_read == one.passes * len(problem.rows) for one in seen)
+        passes = [one.passes for one in seen]
+        assert passes == sorted(set(passes))
+        # Its own steps begin where those led.
+        alone = list(epochs(problem.objective, problem.rows, FullBatch(), own, null + 0.5, passes=25.0))
+        assert [one.passes + 5 for one in alone] == passes[2:]
+        assert np.array_equal(alone[-1].parameters, seen[-1].parameters)
+    assert [one.passes for one in run(problem, FullBatch(), Led(), passes=4.0)] == [2, 5]
+
+
+def test_what_led_to_a_solver_counts_among_the_seconds_of_its_steps() -> None:
+    @dataclass(frozen=True)
+    class Led(Newton):
+        def lead(self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool) -> Iterator[LeadPoint]:  # noqa: ARG002 - leads nowhere
+            time.sleep(0.2)
+            yield LeadPoint(parameters, 7)
+
+    found = posed()
+    names = [str(j) for j in range(found.rows.layout.size)]
+    problem = Problem(found.objective, found.rows, LossWithin(1e-9), Units.plain(len(names)), names)
+    led, alone = optimise(problem, solver=Led()), optimise(problem, solver=Newton())
+    assert led.trace[0].seconds >= 0.2
+    assert [step.passes for step in led.trace] == [step.passes + 7 for step in alone.trace]
+
+
+def test_steps_with_a_block_a_class_lead_newton_near_the_optimum() -> None:
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(600, 4))
+    label = np.argmax(X[:, :3] + rng.gumbel(size=(600, 3)), axis=1).astype(np.float64)
+    rows = dense_rows(X, label, chunk=200)
+    objective = Objective(SoftmaxLoss(3), ridge(rows.layout, 1e-3, outputs=2))
+    problem = Problem(objective, rows, LossWithin(1e-12), Units.plain(5), [str(j) for j in range(10)])
+    led, alone = optimise(problem, solver=Newton()), optimise(problem, solver=LimitedMemory())
+    assert led.certification.certificate.certified
+    before = list(Newton().lead(objective, rows, objective.null_parameters(rows), fresh=True))
+    assert [(point.passes, point.value) for point in before] == [step[:2] for step in led.trace[: len(before)]]
+    assert [point.value for point in before] == [objective.value(rows, point.parameters) for point in before]
+    own = led.trace[len(before) :]
+    assert 1 <= len(own) <= 3
+    assert led.passes > own[0].passes == before[-1].passes + 1 > 5  # what led there was read too
+    bounds = led.certification.certificate.coefficient_bound, alone.certification.certificate.coefficient_bound
+    assert np.max(np.abs(led.parameters - alone.parameters)) <= sum(bound or 0.0 for bound in bounds)

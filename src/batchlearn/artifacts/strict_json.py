@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from batchlearn.errors import quoted
 
 _LONGEST_INTEGER = 20  # digits, as many as 64 bits have
@@ -26,6 +24,8 @@ def dump(value: Any) -> bytes:
 
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: tuples as lists, floats that are not finite as None."""
+    import numpy as np  # imported here: what is read needs none of it, and a registry is only read
+
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, Mapping):

@@ -5,6 +5,7 @@ Importing this package loads neither NumPy nor Arrow: each command is imported w
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -49,6 +50,8 @@ _JSON = {"--json": True, "--json=true": True, "--json=True": True, "--json=false
 _DEBUG = "--debug"
 _WITHOUT_ENCODING = ("retrain", "forget")
 """They read what the project file says."""
+_WITHOUT_ROWS = ("status", "history", "promote", "rollback")
+"""They read records, which are JSON."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,30 +72,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep_rows_in(Path(cache))
     with boundary, _interruptible():
         if argv is None and tokens not in ([], ["-h"], ["--help"], ["--version"]):
-            _leave_pandas_out()
+            # What is imported stays: a tenth of the time of it would go to a search for garbage. `parse_and_run` has
+            # it searched for again, among what is made from then on.
+            gc.disable()
+            if tokens[0] not in _WITHOUT_ROWS:
+                _import_arrow()
         boundary.exit_code = _run(tokens, boundary.as_json)
+    if argv is None:
+        gc.freeze()  # else Python would look for garbage among all modules before it ends: 0.07 s of a training
     return boundary.exit_code
 
 
-def _leave_pandas_out() -> None:
-    """Let Arrow look for pandas while none is found: it would import all of it, which is a third of a second.
+def _import_arrow() -> None:
+    """Import Arrow without what it imports wherever it is installed: pandas alone takes a third of a second.
 
-    No command has a data frame. What needs one after this (an estimator that is brought along) imports pandas itself.
+    No command has a data frame, pickles a function or reads from a bucket. What needs pandas after this (an estimator
+    that is brought along) imports it itself.
     """
+    unneeded = ("pandas", "cloudpickle", *(f"pyarrow._{store}fs" for store in ("azure", "gcs", "hd", "s3")))
 
-    class NoPandas:
+    class NotFound:
         @staticmethod
         def find_spec(name: str, *_: Any) -> None:
-            if name == "pandas":
+            if name in unneeded:
                 raise ModuleNotFoundError(name)
 
-    sys.meta_path.insert(0, NoPandas)
+    sys.meta_path.insert(0, NotFound)
     try:
         import pyarrow as pa
+        import pyarrow.parquet
 
-        pa.array([0])  # Arrow looks once, when it makes the first array of Python's own values
+        pa.array([0])  # Arrow looks for pandas once, when it makes the first array of Python's own values
     finally:
-        sys.meta_path.remove(NoPandas)
+        sys.meta_path.remove(NotFound)
 
 
 def _run(tokens: list[str], as_json: bool) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
+import datetime
 import gc
+import getpass
+import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.exceptions import (
     CoercionError,
     MissingArgumentError,
@@ -67,6 +71,39 @@ def warn(message: str) -> None:
         sys.stderr.write(f"warning: {message}\n")
 
 
+def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
+    """Read a whole number; unlike the parser's own conversion, 1.5 is refused instead of rounded."""
+    text = str(tokens[0].value)
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is no whole number.") from None
+
+
+def who(given: str | None) -> str:
+    """Return a name for the ledger: the one given, else that of the user, else the user's number."""
+    try:
+        return given or getpass.getuser()
+    except (KeyError, OSError):  # in a container a user may have no name
+        return f"user {os.getuid()}"
+
+
+def moment(time: datetime.datetime | None = None) -> str:
+    """Write a time, now unless given, for the ledger: ISO 8601 in UTC, to the second."""
+    return (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
+    """Split "a,b" at its commas; a name that holds a comma is written in double quotes, as in CSV."""
+    parts = csv.reader([str(token.value) for token in tokens], skipinitialspace=True)
+    return tuple(dict.fromkeys(name.strip() for line in parts for name in line if name.strip()))
+
+
+Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+Count = Annotated[int, Parameter(converter=whole_number)]
+
+
 def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:
     """Run the command that was typed and return its answer. Raises UsageError for what cannot be understood."""
     app = App(name="batchlearn", result_action="return_value", suppress_keyboard_interrupt=False, help_epilogue=_ALWAYS)
@@ -74,12 +111,10 @@ def parse_and_run(tokens: list[str], commands: Mapping[str, str]) -> Any:
     for name, what in commands.items():
         app.command(f"{homes[name]}:{name}", name=name, help=what)
     if tokens and tokens[0] in homes:
-        # What is imported stays: a tenth of the time of it would go to a search for garbage.
-        gc.disable()
-        try:
-            import_module(homes[tokens[0]])
-        finally:
-            gc.enable()
+        import_module(homes[tokens[0]])
+    if not gc.isenabled():  # as `main` of a process of its own has it
+        gc.freeze()
+        gc.enable()
     try:
         # The command runs in here too, but raises none of the parser's errors.
         return app(tokens, print_error=False, exit_on_error=False)

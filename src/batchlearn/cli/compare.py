@@ -10,13 +10,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import CommandResult
+from batchlearn.cli.arguments import CommandResult, Count, Flag
 from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
     WHOLE,
-    Count,
-    Flag,
     Memory,
     PartFlags,
     ReadingFlags,
@@ -34,15 +32,19 @@ from batchlearn.comparison.models import ModelComparison, iter_compare_models
 from batchlearn.comparison.outcome import Comparison
 from batchlearn.errors import UsageError, quoted
 from batchlearn.models.folder import check_writable
-from batchlearn.report.comparison.brief import show_comparison
-from batchlearn.report.comparison.models import show_models
-from batchlearn.report.document import Document
-from batchlearn.report.page import page as page_of
 from batchlearn.tables.table.budget import budget_of
 from batchlearn.tables.table.segments import within
 from batchlearn.training.recipe import Recipe
 
 _FOLDER = Path("comparisons")
+# What reports and prints, which a comparison needs when it has ended.
+_AFTERWARDS = (
+    "scipy.special",
+    "batchlearn.report.page",
+    "batchlearn.report.comparison.brief",
+    "batchlearn.report.comparison.models",
+    "batchlearn.report.terminal",
+)
 
 
 @Parameter(name="*")
@@ -62,10 +64,15 @@ class PlanOptions:
     alpha: Annotated[float | None, Parameter(help="Strength of the penalty, of a plain linear model then.")] = None
     holdout: Annotated[float, Parameter(help="Share of the latest rows to judge on.")] = 0.2
     seeds: Annotated[Count, Parameter(help="Runs of each contender that draws at random.")] = DEFAULT_SEEDS
-    passes: Annotated[float, Parameter(help="Passes over the rows that each run may make.")] = Budget.passes
+    passes: Annotated[
+        float | None,
+        Parameter(help="Passes over the rows that each run may make; 10, full batch as many as it needs unless given."),
+    ] = Budget.passes
     seconds: Annotated[
         float | None,
-        Parameter(help="Seconds of its own work that each run may take; those that the optimum took unless given."),
+        Parameter(
+            help="Seconds of its own work that each run may take; those of the steps to the optimum unless given."
+        ),
     ] = Budget.seconds
     rows: Annotated[Count, Parameter(help="Rows to compare on: a random sample of larger tables.")] = DEFAULT_ROWS
     memory: Memory = None
@@ -129,9 +136,15 @@ def compare(
     comparison: Comparison | ModelComparison
     with within(budget_of(plan.memory)):
         if entries is None:
-            comparison = watch(iter_compare(table, chosen, recipe, threads=threads))
+            comparison = watch(iter_compare(table, chosen, recipe, threads=threads), _AFTERWARDS)
         else:
-            comparison = watch(iter_compare_models(table, entries, recipe, plan.rows, threads))
+            comparison = watch(iter_compare_models(table, entries, recipe, plan.rows, threads), _AFTERWARDS)
+    # Imported here: they were imported while rows were read and fits made.
+    from batchlearn.report.comparison.brief import show_comparison
+    from batchlearn.report.comparison.models import show_models
+    from batchlearn.report.document import Document
+    from batchlearn.report.page import page as page_of
+
     columns = [column.to_json() for column in table.uses()]
     record = {**comparison.to_json(), "lines_passed_over": dict(table.lines_passed_over), "columns": columns}
     report = destination.save(page_of(comparison), "The comparison is done")

@@ -6,17 +6,15 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import CommandResult
+from batchlearn.cli.arguments import CommandResult, Count, Names
 from batchlearn.cli.options import (
     ALL_ROWS,
     NO_CODE,
     UNJUDGED,
     WHOLE,
     CodeOptions,
-    Count,
     JudgingFlags,
     Memory,
-    Names,
     PartFlags,
     RowFlags,
     files_of,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
 
 from batchlearn.progress import Progress
@@ -59,15 +61,35 @@ def _short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def watch(work: Generator[Progress, None, Result]) -> Result:
-    """Run the work to its end; after a second, show where it stands if standard error is a terminal."""
-    with progress() as report:
+def watch(work: Generator[Progress, None, Result], afterwards: Sequence[str] = ()) -> Result:
+    """Run the work to its end; after a second, show where it stands if standard error is a terminal.
+
+    Modules that are needed `afterwards` are imported meanwhile: compiled loops leave Python free.
+    """
+    with progress() as report, _imported_beside(afterwards):
         while True:
             try:
                 report(next(work))
             except StopIteration as end:
                 outcome: Result = end.value
                 return outcome
+
+
+@contextmanager
+def _imported_beside(names: Sequence[str]) -> Iterator[None]:
+    """Import modules in a thread of their own, none more once what goes on here has ended."""
+    over = threading.Event()
+
+    def load() -> None:
+        for name in names:
+            if not over.is_set():
+                import_module(name)
+
+    threading.Thread(target=load, name="imports").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @contextmanager

@@ -39,10 +39,7 @@ from batchlearn.data.rows.threads import thread_count
 from batchlearn.errors import CertificateError, ResourceError, UsageError
 from batchlearn.formatting.numbers import rounded_up
 from batchlearn.kernels import native
-from batchlearn.models.files import check_writable
-from batchlearn.report.document import Document
-from batchlearn.report.page import page as page_of
-from batchlearn.report.training.brief import show_fit
+from batchlearn.models.folder import check_writable
 from batchlearn.tables.table.budget import budget_of
 from batchlearn.tables.table.segments import within
 from batchlearn.training.fit import Fit
@@ -52,6 +49,14 @@ from batchlearn.training.train import iter_train
 _MODELS = Path("models")
 _LONGEST_NAME = 60
 _MOST_RESULTS = 1_000_000
+# What saves, reports and prints, which a training needs when it has ended.
+AFTERWARDS = (
+    "scipy.special",  # of intervals: a tenth of a second
+    "batchlearn.models.files",
+    "batchlearn.report.page",
+    "batchlearn.report.training.brief",
+    "batchlearn.report.terminal",
+)
 # Seconds of a training from which on it is said that compiled kernels would take fewer.
 _SLOW = 10.0
 
@@ -87,7 +92,7 @@ def train(  # noqa: PLR0913 - each argument is a group of flags
     again = shlex.quote(data) + (" --no-header" if reading.no_header else "") + typed_part(part)
     journal = None if checkpoint is None else Journal(checkpoint, checkpoint_every)
     with journal or nullcontext(), within(budget):
-        fit = watch(iter_train(table, plan, threads=threads, journal=journal))
+        fit = watch(iter_train(table, plan, threads=threads, journal=journal), AFTERWARDS)
     if native.compiled() is None and fit.seconds > _SLOW:
         warn(
             f"The training took {fit.seconds:.0f} s with loops over rows in NumPy; compiled ones take a fraction of "
@@ -156,6 +161,10 @@ def save_and_report(fit: Fit, destination: Destination, source: str, journal: Jo
 
     `source` is how to type the rows again; `journal` is what the training was kept in.
     """
+    # Imported here: `train` has them imported while it reads and fits.
+    from batchlearn.report.document import Document
+    from batchlearn.report.training.brief import show_fit
+
     path = destination.save(fit)
     report = write_report(fit, path)
     record: dict[str, Any] = {**fit.to_json(), "model": str(path), "report": str(report)}
@@ -207,6 +216,8 @@ def _kept(journal: Journal) -> str:
 
 def write_report(fit: Fit, model: Path) -> Path:
     """Write the page of a fit beside its model and return its path: a model folder holds nothing but the model."""
+    from batchlearn.report.page import page as page_of  # imported here, as above
+
     path = model.with_name(f"{model.name}.html")
     write_page(path, page_of(fit, str(model)), f"The model is saved in {model}", "the model is complete without it")
     return path

@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import CommandResult
+from batchlearn.cli.arguments import CommandResult, Count
 from batchlearn.cli.options import (
     NO_CODE,
     THESE_FILES,
     WHOLE,
     CodeOptions,
-    Count,
     FileFlags,
     Memory,
     PartFlags,

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from batchlearn.comparison.contenders import (
     SHUFFLED,
@@ -16,6 +17,7 @@ from batchlearn.comparison.contenders import (
     default_contenders,
     mini_batch,
     run_contender,
+    run_of_optimum,
 )
 from batchlearn.comparison.critical import MeasuredBatchSizes, NoiseAt, judge_batch_sizes, noise_along, sampling_loss
 from batchlearn.comparison.judging import held_out_scores, measure_memory
@@ -190,13 +192,14 @@ def _all_runs(arena: _Arena) -> Generator[Progress, None, dict[str, tuple[tuple[
     """Run each contender with each seed and on the rows as stored; once where nothing is drawn at random.
 
     Those that draw end where more is not worth it: only a full batch gets to the optimum. Full batch, whose readings
-    are shared out over the threads, runs by itself; the others at once, a thread each.
+    are shared out over the threads, has run where the optimum was found, or runs by itself; the others at once.
     """
     benchmark, budget, runs = arena.benchmark, arena.plan.budget, {}
     drawn = [contender for contender in arena.plan.entrants if contender.regime.size is not None]
     for contender in arena.plan.entrants:
         if contender not in drawn:
-            run = yield from run_contender(benchmark, contender, budget, arena.seed)
+            run = run_of_optimum(benchmark, contender, budget, arena.seed)
+            run = run or (yield from run_contender(benchmark, contender, budget, arena.seed))
             runs[contender.name] = (run,), None
     asked = [(contender, seed, SHUFFLED) for contender in drawn for seed in arena.seeds]
     asked += [(contender, arena.seed, STORED) for contender in drawn]
@@ -216,14 +219,24 @@ def _outcomes(
     benchmark = arena.benchmark
     every = [run for kept, stored in runs.values() for run in (*kept, *([stored] if stored else []))]
     best = min([benchmark.optimum.value, *(point.value for run in every for point in run.points)])
-    found = []
-    for kept, stored in runs.values():
-        contender = kept[0].contender
-        memory = yield from measure_memory(benchmark, contender)
-        bare = Outcome(contender, kept, stored, None, memory, best, benchmark.loss_bound, benchmark.row_bytes)
-        found.append(bare)
+    # Of one solver the largest batch is measured: another size takes less by what is at hand of a batch.
+    firsts = sorted((kept[0] for kept, _ in runs.values()), key=lambda run: run.contender.regime.size or 0)
+    largest = {_memory_of(run): run.contender for run in firsts}
+    memory = {}
+    for kind, contender in largest.items():
+        memory[kind] = yield from measure_memory(benchmark, contender)
+    bound, row_bytes = benchmark.loss_bound, benchmark.row_bytes
+    found = [
+        Outcome(kept[0].contender, kept, stored, None, memory[_memory_of(kept[0])], best, bound, row_bytes)
+        for kept, stored in runs.values()
+    ]
     scores = held_out_scores(benchmark, {one.contender.name: one.typical.parameters for one in found}, arena.seed)
     return tuple(replace(one, held_out=scores.get(one.contender.name)) for one in found)
+
+
+def _memory_of(run: Run) -> tuple[RowsAtOnce, Any]:
+    """Return what decides about the memory that a run takes."""
+    return run.contender.regime.shows, run.contender.solver or run.solver
 
 
 def _measured(

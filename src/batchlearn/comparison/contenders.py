@@ -16,13 +16,15 @@ from batchlearn.errors import UsageError
 from batchlearn.kernels.design import Floats
 from batchlearn.progress import Progress
 from batchlearn.solvers import Solver
-from batchlearn.training.regimes import Checkpoint, FullBatch, MiniBatch, Online, Regime, check_pair, epochs
+from batchlearn.training.regimes import FullBatch, MiniBatch, Online, Regime, check_pair, epochs
 
 # The next checkpoint is when so many times more rows have been read: each reads all rows for the objective.
 _NEXT_CHECKPOINT = 1.2
 SHUFFLED, STORED = "shuffled", "stored"
 # Of a run by default: what a full batch does in less the others are given, and who compares waits.
 _FEWEST_SECONDS, _MOST_SECONDS = 0.1, 1.0
+# Of those that draw rows; a full batch is not held to a number: its passes are gradients, and only seconds count.
+_PASSES_OF_BATCHES = 10.0
 
 
 class RunEnd(StrEnum):
@@ -80,9 +82,10 @@ class Budget:
     """What each run of a comparison may spend; whichever is spent first ends it.
 
     Args:
-        passes: Readings of all rows, above 0. Full batch, mini-batch and online count rows alike.
+        passes: Readings of all rows, above 0. Full batch, mini-batch and online count rows alike. None is ten for those
+            that draw rows, and no limit for a full batch.
         seconds: Seconds of the run's own work, above 0; looks at the objective are not counted. None is as many as the
-            certified optimum took, a tenth at least and one at most.
+            steps to the certified optimum took, without its proof; a tenth at least and one at most.
 
     Raises:
         UsageError: One of them is not a number above 0.
@@ -93,11 +96,11 @@ class Budget:
         Budget(passes=4, seconds=None)
     """
 
-    passes: float = 10.0
+    passes: float | None = None
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name, value, usual in (("passes", self.passes, Budget.passes), ("seconds", self.seconds, 1.0)):
+        for name, value, usual in (("passes", self.passes, _PASSES_OF_BATCHES), ("seconds", self.seconds, 1.0)):
             if value is not None and not (math.isfinite(value) and value > 0.0):
                 raise UsageError(
                     f"The budget of {name} is {value!r}; it needs to be a number above 0, such as {usual:g}.",
@@ -105,9 +108,16 @@ class Budget:
                 )
 
 
-def seconds_each(budget: Budget, optimum: float) -> float:
-    """Return the seconds that each run may take where the optimum took so many."""
-    return min(max(optimum, _FEWEST_SECONDS), _MOST_SECONDS) if budget.seconds is None else budget.seconds
+def seconds_each(budget: Budget, steps: float) -> float:
+    """Return the seconds that each run may take where the steps to the optimum took so many."""
+    return min(max(steps, _FEWEST_SECONDS), _MOST_SECONDS) if budget.seconds is None else budget.seconds
+
+
+def passes_each(budget: Budget, regime: Regime) -> float:
+    """Return the readings of all rows that a run may make."""
+    if budget.passes is not None:
+        return budget.passes
+    return math.inf if regime.size is None else _PASSES_OF_BATCHES
 
 
 class RunCheckpoint(NamedTuple):
@@ -142,12 +152,20 @@ class Run:
         return seen[-1] if seen else None
 
 
-def start_contender(
-    benchmark: Benchmark, contender: Contender, passes: float, seed: int = 0, order: str = SHUFFLED
-) -> Generator[Checkpoint, None, None]:
-    """Start a contender where all start: at the model that knows only the mean."""
-    objective, rows, start = benchmark.objective, benchmark.rows, benchmark.start
-    return epochs(objective, rows, contender.regime, contender.solver, start, seed=seed, order=order, passes=passes)
+def run_of_optimum(benchmark: Benchmark, contender: Contender, budget: Budget, seed: int) -> Run | None:
+    """Return the steps that led to the optimum as the run of the full batch that they were.
+
+    None for another contender, and where its budget does not hold them all.
+    """
+    optimum, start = benchmark.optimum, RunCheckpoint(0, 0.0, 0.0, benchmark.optimum.null_value)
+    if contender.regime.size is not None or contender.solver is not None or not optimum.trace:
+        return None
+    end, seconds = optimum.trace[-1], seconds_each(budget, benchmark.steps_seconds)
+    if end.seconds > seconds or end.passes > passes_each(budget, contender.regime):
+        return None
+    rows = len(benchmark.rows)
+    steps = (RunCheckpoint(one.passes * rows, one.passes, one.seconds, one.value) for one in optimum.trace)
+    return Run(contender, seed, SHUFFLED, optimum.solver, (start, *steps), optimum.parameters, RunEnd.FINISHED)
 
 
 def run_contender(
@@ -163,9 +181,11 @@ def run_contender(
     It ends where a look finds the objective within `enough` of the optimum's. The budget of seconds is checked after
     each stretch of rows, so a run may overspend by one stretch.
     """
-    seconds = seconds_each(budget, benchmark.optimum.seconds)
+    seconds, passes = seconds_each(budget, benchmark.steps_seconds), passes_each(budget, contender.regime)
     points = [RunCheckpoint(0, 0.0, 0.0, benchmark.optimum.null_value)]
-    stretches = start_contender(benchmark, contender, budget.passes, seed, order)
+    # All start at the model that knows only the mean.
+    objective, rows = benchmark.objective, benchmark.rows
+    stretches = epochs(objective, rows, contender.regime, contender.solver, seed=seed, order=order, passes=passes)
     latest, read, spent, next_checkpoint = None, 0, 0.0, 0.0
     ended: RunEnd | None = None
     while ended is None:
@@ -178,7 +198,7 @@ def run_contender(
         latest = stretch
         if spent >= seconds:
             ended = RunEnd.SECONDS_SPENT
-        elif stretch.passes >= budget.passes * (1.0 - 1e-9):
+        elif stretch.passes >= passes * (1.0 - 1e-9):
             ended = RunEnd.PASSES_SPENT
         yield Progress(f"{contender.name}, seed {seed}", rows=stretch.rows_read - read, passes=int(stretch.passes))
         read = stretch.rows_read

@@ -9,11 +9,12 @@ from statistics import median
 from typing import Any
 
 from batchlearn.artifacts.strict_json import plain
-from batchlearn.comparison.contenders import Budget, Contender, Run, RunCheckpoint, seconds_each
+from batchlearn.comparison.contenders import Budget, Contender, Run, RunCheckpoint, passes_each, seconds_each
 from batchlearn.comparison.critical import MeasuredBatchSizes, NoiseAt, sampling_loss
 from batchlearn.comparison.judging import HeldOutScore, Memory
 from batchlearn.comparison.problem import Benchmark
 from batchlearn.formatting.notes import Note
+from batchlearn.training.regimes import FullBatch, Online
 
 FORMAT_VERSION = 1
 CERTIFIED, BEST_KNOWN = "certified optimum", "best known"
@@ -197,7 +198,7 @@ class Comparison:
     @property
     def run_seconds(self) -> float:
         """Seconds that each run could spend."""
-        return seconds_each(self.budget, self.benchmark.optimum.seconds)
+        return seconds_each(self.budget, self.benchmark.steps_seconds)
 
     @property
     def good_enough(self) -> float:
@@ -222,7 +223,11 @@ class Comparison:
                 "loss": self.benchmark.objective.loss.name,
                 "rows": len(self.benchmark.rows),
                 "coefficients": len(self.benchmark.start),
-                "budget": {"passes": self.budget.passes, "seconds": self.run_seconds},
+                "budget": {
+                    "passes": passes_each(self.budget, Online()),
+                    "full_batch_passes": passes_each(self.budget, FullBatch()),
+                    "seconds": self.run_seconds,
+                },
                 "optimum": {
                     "called": CERTIFIED if certificate.certified else BEST_KNOWN,
                     "objective": self.best,

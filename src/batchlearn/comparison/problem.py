@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,12 @@ class Benchmark:
         return self.optimum.certification.certificate.loss_bound
 
     @property
+    def steps_seconds(self) -> float:
+        """Seconds of the steps to the optimum, without its proof."""
+        steps = self.optimum.trace
+        return steps[-1].seconds if steps else self.optimum.seconds
+
+    @property
     def row_bytes(self) -> float:
         """Bytes of one row as it is kept in memory: what one reading of a row moves at least."""
         return self.rows.stored_bytes / max(len(self.rows), 1)
@@ -100,7 +106,7 @@ def build_problem(table: Table, recipe: Recipe, most_rows: int, threads: int) ->
     if recipe.alpha is None:
         choice = choose_structure(table, ledger, split.early, recipe.rules, threads, split.kind, recipe.seed)
         structure = yield from run_stage("choosing what to fit", choice)
-    work = Work(table, ledger, recipe, structure, threads, _OPTIMUM_SECONDS)
+    work = Work(table, ledger, replace(recipe, batch_size="full"), structure, threads, _OPTIMUM_SECONDS)
     (profiles,) = yield from run_stage("reading columns", profile_parts(table, ledger, [split.early]))
     fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
     later, how, later_order = None, None, np.zeros(0, dtype=np.intp)

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
 
+from batchlearn.artifacts.checks import Checked
 from batchlearn.errors import quoted
 from batchlearn.formatting.numbers import MINUS
 from batchlearn.kernels.design import Floats
@@ -35,11 +35,11 @@ class NumberTerm:
 
     column: str
     mean: float
-    deviation: Annotated[float, Field(gt=0.0)]
+    deviation: Annotated[float, Checked(gt=0.0)]
     low: float  # range seen in training
     high: float
     # Of the training rows' weight; above 0 there is an indicator column.
-    missing_share: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    missing_share: Annotated[float, Checked(ge=0.0, lt=1.0)] = 0.0
     reads: ClassVar = (Kind.NUMBER, Kind.BOOLEAN)
 
     def __post_init__(self) -> None:
@@ -81,7 +81,7 @@ class BinTerm:
 
     kind: Literal["bins"] = field(default="bins", kw_only=True)
     column: str
-    edges: Annotated[tuple[float, ...], Field(min_length=1, max_length=4096)]  # ascending
+    edges: Annotated[tuple[float, ...], Checked(min_length=1, max_length=4096)]  # ascending
     low: float  # range seen in training
     high: float
     missing: bool = False

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
 
+from batchlearn.artifacts.checks import Checked
 from batchlearn.data.bins import BinTerm, NumberTerm
 from batchlearn.data.profile import CALENDAR_PARTS, calendar_part, level_digest
 from batchlearn.data.text import TextTerm, sparse_rows
@@ -70,12 +70,12 @@ class LevelTerm:
     kind: Literal["category"] = field(default="category", kw_only=True)
     column: str
     levels: tuple[str, ...]
-    buckets: Annotated[int, Field(ge=0, le=1 << 20)] = 0
+    buckets: Annotated[int, Checked(ge=0, le=1 << 20)] = 0
     rare: bool = False
     missing: bool = False
     reference: str | None = None  # the level without a coefficient, where no penalty tells levels and intercept apart
     # The first 32 bits of the digests of other levels that training met; None where they are not kept.
-    pooled: tuple[Annotated[int, Field(ge=0, lt=1 << 32)], ...] | None = None
+    pooled: tuple[Annotated[int, Checked(ge=0, lt=1 << 32)], ...] | None = None
     reads: ClassVar = (Kind.CATEGORY,)
 
     def __post_init__(self) -> None:
@@ -223,7 +223,7 @@ class CalendarTerm:
 
 
 SingleTerm = BinTerm | LevelTerm | CalendarTerm
-_Single = Annotated[SingleTerm, Field(discriminator="kind")]
+_Single = Annotated[SingleTerm, Checked(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -278,7 +278,7 @@ class PairTerm:
 
 
 # One group of levels, each with a coefficient of its own.
-GroupTerm = Annotated[SingleTerm | PairTerm, Field(discriminator="kind")]
+GroupTerm = Annotated[SingleTerm | PairTerm, Checked(discriminator="kind")]
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,9 @@ class NumberProfile:
             self.low, self.high = min(self.low, float(known.min())), max(self.high, float(known.max()))
             self.below_zero += int(np.count_nonzero(known < 0.0)) if self.low < 0.0 else 0
             self.lowest, self.highest = self.lowest.add(known), self.highest.add(-known)
-            whole = self.distinct is not None and bool(np.all(known == np.trunc(known)))
+            # More rows than whole numbers between the ends repeat some.
+            whole = self.distinct is not None and float(np.ptp(known)) + 1.0 >= len(known)
+            whole = whole and bool(np.all(known == np.trunc(known)))
             self._add_distinct([known] if whole and len(np.unique(known)) == len(known) else None)
         self._waiting.append((values, weight))
         if sum(len(part) for part, _ in self._waiting) >= _STRETCH:

@@ -137,12 +137,16 @@ def with_lots_of(ledger: Ledger, features: Hashes) -> Ledger:
             if role is not None:
                 whole = mixed(whole ^ bits_of(role[entries].astype(np.float64)), np.uint64(salt))
         weight = [] if ledger.weight is None else [ledger.weight[entries]]  # by their order, which has no unit
-        order = np.lexsort((whole, *weight, label, ~used, own))
+        order = np.argsort(own)
+        again = np.diff(own[order]) == 0
+        tied = np.append(again, False) | np.insert(again, 0, False)
+        alike = order[tied]  # as a rule few: all keys are looked at where the first one does not tell
+        order[tied] = alike[np.lexsort([key[alike] for key in (whole, *weight, label, ~used, own)])]
         starts = np.flatnonzero(np.diff(own[order], prepend=~own[order[0]]))
         copy = np.arange(len(own)) - np.repeat(starts, np.diff(starts, append=len(own)))
         lot[entries[order]] = mixed(own[order] + copy.astype(np.uint64), np.uint64(0))
         told_apart = whole if not weight else mixed(whole ^ bits_of(weight[0]), np.uint64(2))
-        repeated += int(np.count_nonzero(np.diff(np.sort(told_apart[used])) == 0))
+        repeated += int(np.count_nonzero(np.diff(np.sort(told_apart[alike[used[alike]]])) == 0))
     return replace(ledger, read_lots=Lots(features, lot, repeated))
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
 
+from batchlearn.artifacts.checks import Checked
 from batchlearn.errors import DataError, UsageError, in_shell, quoted
 from batchlearn.formatting.numbers import count
 from batchlearn.kernels.design import Floats
@@ -71,7 +71,7 @@ class Target:
     loss: str
     classes: tuple[Class, ...] = ()
     power: float | None = None
-    threshold: Annotated[float, Field(gt=0.0)] | None = None
+    threshold: Annotated[float, Checked(gt=0.0)] | None = None
 
     def check_learned(self) -> None:
         """Refuse a target that no model could have learned: ValueError. Nothing is left to choose by then."""

@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
 
+from batchlearn.artifacts.checks import Checked
 from batchlearn.errors import quoted
 from batchlearn.tables.columns import Kind
 
@@ -75,7 +75,7 @@ class TextTerm:
 
     column: str
     words: tuple[str, ...]  # and pairs, those in most rows of training first
-    buckets: Annotated[int, Field(ge=0, le=1 << 20)] = 0
+    buckets: Annotated[int, Checked(ge=0, le=1 << 20)] = 0
     missing: bool = False
     reads: ClassVar = (Kind.CATEGORY,)
 

@@ -26,13 +26,13 @@ class Bundle(NamedTuple):
     cells: int
     indicator: Floats | None  # (cells, levels of all): which level of each group a cell has; None for one group alone
 
-    def cell(self, codes: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    def cell(self, codes: NDArray[np.integer[Any]], kind: type[np.integer[Any]] = np.intp) -> NDArray[Any]:
         """Return each row's cell, (m,), from the codes of all groups, (groups, m)."""
         first, *others = self.groups
-        numbers: NDArray[np.intp] = codes[first].astype(np.intp)
+        numbers: NDArray[Any] = codes[first].astype(kind)
         for group, levels in zip(others, self.levels[1:], strict=True):
             numbers *= levels + 1
-            numbers += codes[group]
+            np.add(numbers, codes[group], out=numbers, casting="unsafe")
         return numbers
 
     def level_sums(self, tables: Floats) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy
@@ -27,6 +27,7 @@ _WORTH_PAIRS = 100
 # Kernels multiply coefficients by the factors of sparse columns instead of entries: what underflow loses then, times
 # the largest value, has to be below what is charged for it (`rounding.UNDERFLOW`).
 _LEAST_FACTOR, _MOST_FACTOR = 2.0**-60, 2.0**60
+Precision = TypeVar("Precision", np.float32, np.float64)
 _BELOW = np.tri(_MIRRORED, k=-1, dtype=bool)
 # Dense columns beyond which quadratic forms of several outputs are products of matrices.
 _FEW_COLUMNS = 128
@@ -52,7 +53,7 @@ def compiled_rows(layout: Layout, block: Block, bundled: Sequence[Bundle] = ()) 
         stored = stored.astype(np.float64)
     codes, levels = block.codes, layout.groups
     if bundled:
-        codes = np.stack([one.cell(codes) for one in bundled]).astype(np.uint32)
+        codes = np.stack([one.cell(codes, np.uint32) for one in bundled])
         levels = tuple(one.cells for one in bundled)
     rows = module.Rows(stored, given.shift, given.scale, given.intercept, int(given.entries), codes, _levels(levels))
     sparse = block.sparse_columns
@@ -289,13 +290,16 @@ def _add_sparse(gram: Floats, layout: Layout, block: Block, weighted: Floats, va
         gram[where, part] = (indicator @ scaled)[:-1]
 
 
-def quadratic_forms_of_rows(layout: Layout, block: Block, matrix: Floats) -> Floats:
-    """Return what `design.quadratic_form` does, shape (m,); rows without levels, or with sparse columns, by its way."""
+def quadratic_forms_of_rows(layout: Layout, block: Block, padded: Floats) -> Floats:
+    """Return what `design.quadratic_form` does, shape (m,); rows without levels, or with sparse columns, by its way.
+
+    `padded`: the matrix with one more row and column, of zeros: those of no level.
+    """
     compiled = compiled_rows(layout, block) if layout.groups and not layout.sparse else None
     if compiled is None:
-        return quadratic_form(layout, block, matrix)
+        return quadratic_form(layout, block, padded[:-1, :-1])
     form = np.empty(block.rows)
-    compiled.forms(np.pad(matrix, (0, 1)), form)
+    compiled.forms(padded, form)
     return form
 
 
@@ -330,7 +334,7 @@ def output_forms(layout: Layout, block: Block, triangles: Floats, outputs: int) 
     return forms
 
 
-def symmetric(whole: Floats) -> Floats:
+def symmetric(whole: NDArray[Precision]) -> NDArray[Precision]:
     """Complete a symmetric matrix from its upper triangle, in place, and return it."""
     for start in range(0, len(whole), _MIRRORED):  # a strip at a time: it stays in the cache while it is turned
         stop = start + _MIRRORED

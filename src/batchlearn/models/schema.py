@@ -127,6 +127,9 @@ class ModelSchema(_Closed):
 class LinearSchema(ModelSchema):
     """Everything in model.json of a linear model."""
 
+    # Built where this is imported, which is beside a training; few models are of the other kind.
+    model_config = ConfigDict(defer_build=False)
+
     kind: Literal["linear"]
     standard_errors: bool
     level_moments: bool

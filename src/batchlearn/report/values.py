@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
+from typing import TYPE_CHECKING
 
-from batchlearn.evaluation.intervals import Estimate
 from batchlearn.formatting.numbers import decimals, fixed
+
+if TYPE_CHECKING:
+    from batchlearn.evaluation.intervals import Estimate
 
 # A name is recognised by this much of it; a page of longer ones is read by nobody.
 LONGEST_NAME, LONGEST_SENTENCE = 120, 2000
-# Marks that reorder the text around them: shown, they could make a page read as something else than it holds.
-_REORDERING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_SPACES = frozenset("\t\n\r")
-_ESCAPED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# What steers: control characters, separators of lines and paragraphs, lone surrogates; and marks that reorder the text
+# around them: shown, they could make a page read as something else than it holds.
+_STEERING = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def short(text: str, most: int = LONGEST_NAME) -> str:
@@ -22,15 +24,7 @@ def short(text: str, most: int = LONGEST_NAME) -> str:
 
 def clean(value: str) -> str:
     """Return a text that shows what it holds: control and reordering characters escaped."""
-    return value if value.isascii() and value.isprintable() else "".join(map(_shown, value))
-
-
-def _shown(character: str) -> str:
-    if character in _SPACES:
-        return " "
-    if character in _REORDERING or unicodedata.category(character) in _ESCAPED_CATEGORIES:
-        return f"\\u{ord(character):04x}"
-    return character
+    return _STEERING.sub(lambda found: " " if found[0] in "\t\n\r" else f"\\u{ord(found[0]):04x}", value)
 
 
 def places_of(figure: Estimate) -> int | None:

@@ -24,6 +24,14 @@ class RowsAtOnce(IntEnum):
     ALL = 3
 
 
+class LeadPoint(NamedTuple):
+    """Where steps that are cheaper than a solver's own have led, and how often they have read all rows."""
+
+    parameters: Floats  # (d,)
+    passes: int
+    value: float | None = None  # the objective there, where steps have read all rows for it
+
+
 class ReadingPlan(NamedTuple):
     """How rows come: the batch size, the rows that count and their total weight, and the seed of what is drawn."""
 
@@ -115,6 +123,10 @@ class Solver(Protocol[State]):
         """Return the state after the rows that the regime shows: all of them, or a stretch to be cut into batches."""
         ...
 
+    def values_of_row(self, coefficients: int, size: int) -> float:  # noqa: ARG002 - most cost as much in any batch
+        """Return how many numbers a row in a batch of so many meets at the most."""
+        return coefficients
+
     def begin_pass(self, objective: Objective, rows: Rows, state: State) -> State:  # noqa: ARG002 - most need nothing
         """Return the state at the beginning of a pass over all rows."""
         return state
@@ -123,16 +135,15 @@ class Solver(Protocol[State]):
         self,
         objective: Objective,  # noqa: ARG002 - most begin where they are told
         rows: Rows,  # noqa: ARG002 - the same
-        parameters: Floats,
+        parameters: Floats,  # noqa: ARG002 - the same
         *,
         fresh: bool,  # noqa: ARG002 - the same
-        seconds: float,  # noqa: ARG002 - the same
-    ) -> tuple[Floats, int]:
-        """Return where cheaper steps than its own lead from the parameters, and how often they read all rows.
+    ) -> Iterator[LeadPoint]:
+        """Yield where cheaper steps than its own lead from the parameters, step by step; nothing where they do not.
 
         `fresh`: nothing is known of the parameters but that they are those of the null model.
         """
-        return parameters, 0
+        return iter(())
 
     def watch(
         self,

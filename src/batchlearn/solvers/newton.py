@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -14,7 +13,7 @@ import numpy as np
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import Factor, NotPositiveDefinite, factorise
-from batchlearn.solvers import AnchoredPoint, Distance, FactoredPoint, ReadingPlan, RowsAtOnce, Solver
+from batchlearn.solvers import AnchoredPoint, Distance, FactoredPoint, LeadPoint, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.falling_threshold import from_above
 from batchlearn.solvers.preconditioner import sampled_hessian
@@ -200,26 +199,27 @@ class Newton(Solver["NewtonState"]):
 
         return known
 
-    def lead(
-        self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool, seconds: float
-    ) -> tuple[Floats, int]:
-        """Return where steps lead that cost no factor of all rows: far from the optimum they say as much, sooner.
+    def lead(self, objective: Objective, rows: Rows, parameters: Floats, *, fresh: bool) -> Iterator[LeadPoint]:
+        """Yield where steps lead that cost no factor of all rows: far from the optimum they say as much, sooner.
 
         Of a loss with corners, where its own factor says something.
         """
-        spent = 0
+        steps: Iterator[LeadPoint] = iter(())
+        led = LeadPoint(parameters, 0)
         if fresh and objective.loss.outputs > 1:
-            parameters, spent = self._led_by_blocks(objective, rows, parameters, seconds)
+            steps = self._led_by_blocks(objective, rows, parameters)
         elif fresh and not objective.quadratic and (_saved(rows) > _LEAST_SAVED or _sample_step(objective, rows)):
-            led = self._led_by_gradients if len(parameters) >= MANY else self._led_by_a_sample
-            parameters, spent = led(objective, rows, parameters)
+            by = self._led_by_gradients if len(parameters) >= MANY else self._led_by_a_sample
+            steps = by(objective, rows, parameters)
+        for led in steps:
+            yield led._replace(parameters=self.delivered(led.parameters))
         if objective.loss.corners is not None:
             with suppress(NotPositiveDefinite):
-                parameters = from_above(objective, rows, objective.loss.corners, self, parameters)
-        return (self.delivered(parameters) if spent else parameters), spent
+                near = from_above(objective, rows, objective.loss.corners, self, led.parameters)
+                yield LeadPoint(self.delivered(near) if led.passes else near, led.passes)
 
-    def _led_by_a_sample(self, objective: Objective, rows: Rows, parameters: Floats) -> tuple[Floats, int]:
-        """Return where growing samples lead, every so many-th row (Mokhtari et al. 2016; damped)."""
+    def _led_by_a_sample(self, objective: Objective, rows: Rows, parameters: Floats) -> Iterator[LeadPoint]:
+        """Yield where growing samples lead, every so many-th row (Mokhtari et al. 2016; damped)."""
         start, coefficients, spent = parameters, len(parameters), 0.0
         count = max(_ROWS_A_COEFFICIENT * coefficients, len(rows) // _FIRST_SHARE)
         # All rows, with the Hessian of as many, come as near as a sample of them would.
@@ -236,39 +236,40 @@ class Newton(Solver["NewtonState"]):
                         break
                     state = self.step(objective, sample, state)
             except NotPositiveDefinite:
-                return start, math.ceil(spent)
+                yield LeadPoint(start, math.ceil(spent))
+                return
             # What a smaller sample led to may be worse than nothing to a larger one.
             parameters = state.parameters if state.expansion.value < objective.value(sample, start) else start
             spent += (state.passes + 1) / step
             count *= _GROWTH
-        return parameters, math.ceil(spent)
+            yield LeadPoint(parameters, math.ceil(spent))
 
     @staticmethod
-    def _led_by_gradients(objective: Objective, rows: Rows, parameters: Floats) -> tuple[Floats, int]:
-        """Return where gradients of all rows lead, preconditioned by the Hessian of some (Xu et al. 2020, L-BFGS)."""
+    def _led_by_gradients(objective: Objective, rows: Rows, parameters: Floats) -> Iterator[LeadPoint]:
+        """Yield where gradients of all rows lead, preconditioned by the Hessian of some (Xu et al. 2020, L-BFGS)."""
         costs, solver, spent = pass_costs(rows), LimitedMemory(renewed=()), 0
         most = _STEPS_WORTH * costs.expansion / costs.gradient
         while spent < most and (found := sampled_hessian(objective, rows, parameters)) is not None:
             state = solver.start(objective, rows, parameters, found=found)
+            yield LeadPoint(state.parameters, spent + state.passes, state.value)
             while not state.stuck and state.steps < _RENEWED_AFTER:
                 if state.smallest * rows.total_weight < _GRADIENTS_LEAD:
-                    return state.parameters, spent + state.passes
+                    return
                 state = solver.step(objective, rows, state)
+                yield LeadPoint(state.parameters, spent + state.passes, state.value)
             parameters, spent = state.parameters, spent + state.passes
             if state.stuck:
                 break
-        return parameters, spent
 
     @staticmethod
-    def _led_by_blocks(objective: Objective, rows: Rows, parameters: Floats, seconds: float) -> tuple[Floats, int]:
-        """Return where steps with a block a class lead: each costs readings, not a factor of all classes."""
+    def _led_by_blocks(objective: Objective, rows: Rows, parameters: Floats) -> Iterator[LeadPoint]:
+        """Yield where steps with a block a class lead: each costs readings, not a factor of all classes."""
         solver, enough = LimitedMemory(), _BLOCKS_LEAD * len(parameters) / rows.total_weight
-        began, state = time.perf_counter(), solver.start(objective, rows, parameters)
+        state = solver.start(objective, rows, parameters)
+        yield LeadPoint(state.parameters, state.passes, state.value)
         while not state.stuck and state.steps < _STEPS_BY_BLOCKS and not state.smallest < enough:
-            if time.perf_counter() - began > seconds:
-                break
             state = solver.step(objective, rows, state)
-        return state.parameters, state.passes
+            yield LeadPoint(state.parameters, state.passes, state.value)
 
 
 def _saved(rows: Rows, outputs: int = 1) -> float:

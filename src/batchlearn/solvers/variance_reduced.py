@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 from batchlearn.data.rows import Rows
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.native.epochs import follow_reduced
+from batchlearn.kernels.native.lapack import factor_lower, invert_lower, square_lower
 from batchlearn.kernels.single_rows import batch_predictor, padded
+from batchlearn.kernels.sums import symmetric
 from batchlearn.kernels.variance_reduced import Averaged, follow_batches
 from batchlearn.objectives.factor import NotPositiveDefinite, StepFactor, factorise, step_factor
 from batchlearn.solvers import Distance, ReadingPlan, RowsAtOnce, Solver
@@ -41,6 +44,10 @@ _NOISE = 4.0
 _LENGTHS = tuple(0.5**k for k in range(13))
 # What one row of a batch may move of its own predictor through one coefficient, as a share of a full step.
 _SHARE_OF_ROW = 0.25
+# Numbers of an inverse are so much cheaper than those of rows.
+_SHARE_OF_INVERSE = 0.2
+# Of the roots of what columns hold beside others: its square, 1e-4, is known to a hundredth in single precision.
+_CERTAIN = 1e-2
 # Anchors in a row that come no nearer.
 _SLOW_ANCHORS = 3
 
@@ -55,13 +62,36 @@ class Anchor(NamedTuple):
 
 
 @dataclass(frozen=True)
+class SampledHessian:
+    """A Hessian (d, d) made from a sample, factored where a step asks for it, and the least diagonal that is safe."""
+
+    matrix: Floats
+    floor: Floats | float  # of the diagonal
+
+    @cached_property
+    def factor(self) -> StepFactor:
+        """Its factor; raises NotPositiveDefinite."""
+        try:
+            return step_factor(self.matrix)
+        except NotPositiveDefinite:  # a level that the sample does not hold, without a penalty
+            return step_factor(self.safe())
+
+    def safe(self) -> Floats:
+        """Return it with a diagonal that is nowhere below the floor."""
+        matrix = self.matrix.copy()
+        on = np.diag_indices_from(matrix)
+        matrix[on] = np.maximum(matrix[on], self.floor)
+        return matrix
+
+
+@dataclass(frozen=True)
 class ReducedState:
     """Where the point, its mean, and the anchor stand; flat arrays (d,)."""
 
     point: Averaged
     passes: int
     length: float  # of a step
-    factor: StepFactor  # of a Hessian made from a sample, for the anchor
+    hessian: SampledHessian  # for the anchor
     inverse: NDArray[np.float32]  # of one that is safe for batches, in single precision
     anchor: Anchor | None
     fresh: bool  # no batch yet since the anchor
@@ -89,12 +119,12 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         """Make the first preconditioner from a sample. Raises NotPositiveDefinite."""
         sample = _sample(rows, reading, 0)
         length = 1.0 / (1.0 + _NOISE * len(parameters) / reading.size)
-        factor, inverse = _precondition(objective, sample, parameters, length, None, reading.size)
+        hessian, inverse = _precondition(objective, sample, parameters, length, None, reading.size)
         return ReducedState(
             point=Averaged(parameters, parameters, 0),
             passes=0,
             length=length,
-            factor=factor,
+            hessian=hessian,
             inverse=inverse,
             anchor=None,
             fresh=True,
@@ -103,6 +133,10 @@ class VarianceReducedNewton(Solver["ReducedState"]):
             value_before=objective.value(sample, parameters),
             reading=reading,
         )
+
+    def values_of_row(self, coefficients: int, size: int) -> float:
+        """Return its share of the inverse Hessian that a batch is multiplied by, which is read as fast as it can be."""
+        return coefficients * max(1.0, _SHARE_OF_INVERSE * coefficients / size)
 
     def begin_pass(self, objective: Objective, rows: Rows, state: ReducedState) -> ReducedState:
         """Read all rows at the mean of the last pass, from the second pass on."""
@@ -115,12 +149,12 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         if state.passes > 0 and anchor is None and not value <= state.value_before:
             # The first pass led nowhere: back to where it began, now with what all rows say of it.
             first_value, first, _ = _totals_at(objective, rows, state.before)
-            anchor = Anchor(state.before, first_value, first, state.factor.norm(first))
+            anchor = Anchor(state.before, first_value, first, state.hessian.factor.norm(first))
             read += reading.rows
         if anchor is not None and not value <= anchor.value:
             # Worse than where the pass began: batches that hold an outlying row threw it. All rows say how far the
             # anchor's own step may go, and batches go on from there, more carefully.
-            direction = -state.factor.solve(anchor.gradient)
+            direction = -state.hessian.factor.solve(anchor.gradient)
             values, _ = objective.along(rows, anchor.parameters, direction, _LENGTHS)
             mean = np.asarray(anchor.parameters + _LENGTHS[int(np.argmin(values))] * direction)
             state = replace(state, length=0.5 * state.length)
@@ -128,9 +162,9 @@ class VarianceReducedNewton(Solver["ReducedState"]):
             read += 2 * reading.rows
         if anchor is None or value <= anchor.value:
             sample = _sample(rows, reading, state.passes)
-            factor, inverse = _precondition(objective, sample, mean, state.length, diagonal, reading.size)
-            anchor = Anchor(mean, value, gradient, factor.norm(gradient))
-            state = replace(state, factor=factor, inverse=inverse)
+            hessian, inverse = _precondition(objective, sample, mean, state.length, diagonal, reading.size)
+            anchor = Anchor(mean, value, gradient, hessian.factor.norm(gradient))
+            state = replace(state, hessian=hessian, inverse=inverse)
         point = Averaged(anchor.parameters, anchor.parameters, 0)
         passes = state.passes + 1
         return replace(state, point=point, passes=passes, anchor=anchor, fresh=True, further_rows=read)
@@ -140,7 +174,7 @@ class VarianceReducedNewton(Solver["ReducedState"]):
         loss, point, anchor = objective.loss, state.point, state.anchor
         if anchor is not None and state.fresh:
             # The whole Newton step of the anchor's gradient, as far as the rows at hand say that it is safe.
-            direction = -state.factor.solve(anchor.gradient)
+            direction = -state.hessian.factor.solve(anchor.gradient)
             change = batch_predictor(labelled(rows).rows, 0, len(rows), padded(direction, loss.outputs))
             reach = loss.self_concordance * float(np.max(np.abs(change), initial=0.0))
             length = math.log1p(reach) / reach if reach > 0.0 else 1.0
@@ -188,8 +222,8 @@ def _sample(rows: Rows, reading: ReadingPlan, number: int) -> Rows:
 
 def _precondition(
     objective: Objective, sample: Rows, parameters: Floats, length: float, diagonal: Floats | None, size: int
-) -> tuple[StepFactor, NDArray[np.float32]]:
-    """Return the factor of the Hessian of a sample, whose diagonal is nowhere below that of all rows, and an inverse.
+) -> tuple[SampledHessian, NDArray[np.float32]]:
+    """Return the Hessian of a sample, whose diagonal is nowhere below that of all rows, and an inverse.
 
     In the inverse, for batches, it is nowhere below what one row alone may bring to a step either: a rare level, which
     a batch meets once or not at all, would otherwise be thrown about by its own rows.
@@ -200,11 +234,25 @@ def _precondition(
         hessian[on] = np.maximum(hessian[on], diagonal)
     (largest,) = sample.total(LargestCurvatureTotal(objective.loss), parameters)
     floor = largest * (len(sample) / sample.total_weight) * length / (size * _SHARE_OF_ROW)
-    safe = hessian.copy()
-    safe[on] = np.maximum(hessian[on], floor)
-    inner = factorise(safe, 0.0)
-    try:
-        factor = step_factor(hessian)
-    except NotPositiveDefinite:  # a level that the sample does not hold, without a penalty
-        factor = step_factor(safe)
-    return factor, inner.inverse_hessian.astype(np.float32)
+    found = SampledHessian(hessian, floor)
+    return found, _inverse(found.safe())
+
+
+def _inverse(hessian: Floats) -> NDArray[np.float32]:
+    """Return the inverse of a Hessian (d, d) in single precision, worked out in it where that says enough.
+
+    Raises NotPositiveDefinite.
+    """
+    diagonal = np.sqrt(np.diagonal(hessian))
+    if np.all(np.isfinite(hessian)) and np.all(diagonal > 0.0):
+        scaled: NDArray[np.float32] = np.empty(hessian.shape, dtype=np.float32)
+        np.divide(hessian, np.multiply.outer(diagonal, diagonal), out=scaled, casting="same_kind")
+        lower = scaled.T  # the same matrix in the order of LAPACK
+        # What is left of a column beside those before it, of one.
+        if factor_lower(lower) == 0 and float(np.min(np.diagonal(lower))) > _CERTAIN:
+            invert_lower(lower)
+            square_lower(lower)
+            whole = symmetric(scaled)
+            whole /= diagonal.astype(np.float32)[:, None]
+            return np.divide(whole, diagonal.astype(np.float32), out=whole)
+    return factorise(hessian, 0.0).inverse_hessian.astype(np.float32)

@@ -90,9 +90,14 @@ class LeverageTotal:
         """Of the inverse, as `output_forms` reads them."""
         return output_triangles(len(self.inverse) // self.loss.outputs, self.inverse)
 
+    @cached_property
+    def _padded(self) -> Floats:
+        """The inverse, as `quadratic_forms_of_rows` reads it."""
+        return np.pad(self.inverse, (0, 1))
+
     def _one(self, chunk: Chunk, eta: Floats) -> tuple[Floats, Floats]:
         """Return the rows' forms (m,) and their leave-one-out predictors (m,)."""
-        form = np.maximum(quadratic_forms_of_rows(chunk.layout, chunk.block, self.inverse), 0.0)
+        form = np.maximum(quadratic_forms_of_rows(chunk.layout, chunk.block, self._padded), 0.0)
         share = form * chunk.weight / self.total_weight
         return form, left_out_predictor(self.loss, eta, chunk.label, share)
 

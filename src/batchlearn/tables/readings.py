@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field
 
 from batchlearn.errors import DataError, quoted
 from batchlearn.formatting.notes import Note
@@ -27,8 +26,8 @@ class ColumnReading:
     kind: Kind
     null: tuple[str, ...] = ()
     """Texts, outer spaces off, that mean a missing value, besides blank."""
-    decimal: Annotated[str, Field(pattern="^[.,]$")] = "."
-    thousands: Annotated[str, Field(pattern="^[., ']?$")] = ""
+    decimal: str = "."
+    thousands: str = ""
     """What stands between groups of three digits: nothing, a comma, a point, a space or an apostrophe."""
     affixes: tuple[str, ...] = ()
     """Texts that are taken off numbers, such as "$", "%" or "EUR"; 12.3% is 12.3."""
@@ -38,6 +37,11 @@ class ColumnReading:
     """Calendar parts are taken in it; None: times without a zone."""
     zoneless: str | None = None
     """Whose clock times without a zone are of, where the reading or what is stored has none; None: they are refused."""
+
+    def __post_init__(self) -> None:
+        for name, sign, signs in (("decimal", self.decimal, [*".,"]), ("thousands", self.thousands, ["", *"., '"])):
+            if sign not in signs:
+                raise ValueError(f"{name} is {quoted(sign)}; needed is one of {signs}")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from batchlearn.formatting.notes import Note
 from batchlearn.kernels.design import Floats
 from batchlearn.models.decision import Costs
 from batchlearn.models.encoded import EncodedModel
-from batchlearn.models.files import save
 from batchlearn.models.shapes import Shape, shapes
 from batchlearn.selection.structure import Structure
 from batchlearn.tables.readings import ColumnUse
@@ -203,6 +202,8 @@ class Fit:
             ResourceError: It cannot be written.
             DataError: The model holds what no file may, such as a column name with control characters.
         """
+        from batchlearn.models.files import save  # imported here: what checks files is needed for no fit
+
         return save(self.model, self.record(), path, force=force)
 
 

@@ -130,9 +130,16 @@ def iter_optimise(
     null_value = _null_value(objective, rows, null)
     # A start that is worse than no model at all costs more steps than it saves.
     useful = start is not None and objective.value(rows, start) <= null_value
-    parameters = start if start is not None and useful else null
-    parameters, spent = solver.lead(objective, rows, parameters, fresh=start is None, seconds=problem.seconds)
-    way = _SolverRun(problem, rows, regime, solver, parameters, null_value, spent, solver.most_passes, seed)
+    begin = start if start is not None and useful else null
+    parameters, spent, trace = begin, 0, list[Step]()
+    for led in solver.lead(objective, rows, begin, fresh=start is None):
+        parameters, spent, seconds = led.parameters, led.passes, time.perf_counter() - began
+        if led.value is not None:
+            trace.append(Step(spent, led.value, None, None, seconds))
+            yield trace[-1]
+        if seconds > problem.seconds:
+            break
+    way = _SolverRun(problem, rows, regime, solver, parameters, null_value, spent, solver.most_passes, seed, began)
     try:
         found = yield from _proved(way)
     except NotPositiveDefinite:
@@ -152,7 +159,7 @@ def iter_optimise(
         solver.name,
         value,
         null_value,
-        tuple(found.trace),
+        (*trace, *found.trace),
         found.passes,
         time.perf_counter() - began,
     )
@@ -178,6 +185,7 @@ class _SolverRun(NamedTuple):
     spent: int
     most_passes: float
     seed: int
+    began: float
 
 
 class _LoopResult(NamedTuple):
@@ -216,7 +224,7 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
     """Go on until a bound seems to be within what was asked for and its certificate agrees, or until nothing helps."""
     problem, objective, rows = way.problem, way.problem.objective, way.problem.rows
     prove = partial(certify, objective, rows, units=problem.units, proof_alone=problem.proof_alone)
-    began, trace, wanted, stalled = time.perf_counter(), list[Step](), 1.0, 0
+    trace, wanted, stalled = list[Step](), 1.0, 0
     parameters, passes = way.parameters, way.spent
     for checkpoint, known, passes in _watched_checkpoints(way):
         parameters = checkpoint.parameters
@@ -228,7 +236,7 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
             reached = bounds(known.decrement, known.kappa, objective.loss.self_concordance)
         # A loss with corners has no bound before it is shown that no row crosses one.
         shown = reached.loss if reached is not None and objective.loss.corners is None else None
-        trace.append(Step(passes, known.value, known.decrement, shown, time.perf_counter() - began))
+        trace.append(Step(passes, known.value, known.decrement, shown, time.perf_counter() - way.began))
         yield trace[-1]
         # 2. A certificate, where it seems to be within what was asked for or no further step helps.
         stopping_context = problem.stopping_context(known.value, way.null_value)

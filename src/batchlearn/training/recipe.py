@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from numbers import Real
 from typing import Any
 
@@ -281,6 +280,8 @@ class Recipe:
 def installed_version() -> str:
     """Return the release that trains."""
     # Asked for here and not of the package, which may not be imported from inside: it names what is above.
+    from importlib.metadata import PackageNotFoundError, version  # imported here, as there
+
     try:
         return version("batchlearn")
     except PackageNotFoundError:

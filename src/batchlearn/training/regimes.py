@@ -7,7 +7,6 @@ weights and encoding are the same under each. Rows are read in passes: in a fres
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
@@ -19,7 +18,7 @@ from batchlearn.data.rows import Rows
 from batchlearn.errors import UsageError, quoted
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.factor import FACTOR_LIMIT, NotPositiveDefinite
-from batchlearn.solvers import ReadingPlan, RowsAtOnce, Solver
+from batchlearn.solvers import LeadPoint, ReadingPlan, RowsAtOnce, Solver
 from batchlearn.solvers.costs import pass_costs
 from batchlearn.solvers.newton import MANY, Newton
 from batchlearn.solvers.online import learns_from_single_rows
@@ -32,7 +31,7 @@ from batchlearn.solvers.variance_reduced import VarianceReducedNewton
 from batchlearn.statistics.objective import Objective
 
 # Rows handed to a solver at once: enough that calls cost little, few enough to watch and to stop. Halved, but not
-# below the fewest, while rows times coefficients are more than so many.
+# below the fewest, while rows times the numbers that one meets are more than so many.
 _STRETCH_ROWS, _FEWEST_STRETCH_ROWS, _STRETCH_VALUES = 16_384, 1_024, 2e7
 # Multiplications a row, for the inverse Hessian times one gradient a batch.
 _LARGEST_SQUARE = 50_000
@@ -190,10 +189,9 @@ class Checkpoint(NamedTuple):
 
     rows_read: int  # each as often as it was read, for whatever purpose
     passes: float  # the same, in readings of all rows
-    seconds: float
     parameters: Floats  # (d,): what would be delivered now, averaged where the solver averages
     solver: str
-    state: Any  # the solver's own
+    state: Any  # the solver's own; None where cheaper steps lead to it
 
 
 def run(
@@ -211,13 +209,14 @@ def run(
     A step is shown all rows, or a stretch of them that the solver cuts into batches. Where a start has read all rows,
     it is looked at as well. Raises NotPositiveDefinite where a solver's Hessian has no factor.
     """
-    began, whole = time.perf_counter(), solver.needs is RowsAtOnce.ALL
+    whole = solver.needs is RowsAtOnce.ALL
     numbers = None if whole else rows.counted()
     counted = len(rows) if numbers is None else len(numbers)
     size = counted if regime.size is None else min(regime.size, counted)
     reading = ReadingPlan(size, counted, rows.total_weight, seed)
     length = _STRETCH_ROWS
-    while length > _FEWEST_STRETCH_ROWS and length * len(parameters) > _STRETCH_VALUES:
+    values = solver.values_of_row(len(parameters), size)
+    while length > _FEWEST_STRETCH_ROWS and length * values > _STRETCH_VALUES:
         length //= 2
     length = max(length // size, 1) * size
 
@@ -227,8 +226,7 @@ def run(
 
     def checkpoint(turn: int, shown: int) -> Checkpoint:
         read = state.passes * counted if whole else turn * counted + shown + state.further_rows
-        seconds = time.perf_counter() - began
-        return Checkpoint(read, read / counted, seconds, state.delivered, solver.name, state)
+        return Checkpoint(read, read / counted, state.delivered, solver.name, state)
 
     with np.errstate(over="ignore", invalid="ignore"):
         state = solver.start(objective, rows, parameters, reading)
@@ -269,19 +267,27 @@ def epochs(  # noqa: PLR0913 - as `run`, and the end
     check_pair(regime, solver)
     if order not in ("shuffled", "stored"):
         raise UsageError(f'The order is {quoted(order)}; it needs to be "shuffled" or "stored".', code="order-unknown")
-    parameters = objective.null_parameters(rows) if start is None else start
-    checkpoint, other = None, solver.without_factor
-    try:
-        for checkpoint in run(objective, rows, regime, solver, parameters, seed=seed, order=order):
-            yield checkpoint
-            if solver.finished(checkpoint.state) or checkpoint.passes >= passes:
+    begin = objective.null_parameters(rows) if start is None else start
+    led = LeadPoint(begin, 0)
+    for led in solver.lead(objective, rows, begin, fresh=start is None):
+        yield Checkpoint(led.passes * len(rows), led.passes, led.parameters, solver.name, None)
+        if led.passes >= passes:
+            return
+    reached = None
+    while True:
+        try:
+            for reached in run(objective, rows, regime, solver, led.parameters, seed=seed, order=order):
+                read, whole = reached.rows_read + led.passes * len(rows), reached.passes + led.passes
+                yield reached._replace(rows_read=read, passes=whole)
+                if solver.finished(reached.state) or whole >= passes:
+                    return
+        except NotPositiveDefinite:
+            # No factor can be vouched for: what needs none serves. On the way the run ends where it stands.
+            if reached is not None:
                 return
-    except NotPositiveDefinite:
-        # No factor can be vouched for: what needs none serves. On the way the run ends where it stands.
-        if checkpoint is None and other is None:
-            raise
-        if checkpoint is None:
-            yield from epochs(objective, rows, regime, other, parameters, seed=seed, order=order, passes=passes)
+            if solver.without_factor is None:
+                raise
+            solver = solver.without_factor
 
 
 def progressive(

@@ -18,25 +18,32 @@ from batchlearn.kernels.native.lapack import (
     reciprocal_condition,
     solve_by_lower,
     solve_lower,
+    square_lower,
     subtract_product,
 )
 
 
+@pytest.mark.parametrize("kind", "ds")
 @pytest.mark.parametrize("size", [1, 2, 65, 300])
-def test_each_gives_the_bits_of_scipys_call(size: int) -> None:
+def test_each_gives_the_bits_of_scipys_call(size: int, kind: str) -> None:
     half = np.random.default_rng(size).normal(size=(size, size))
-    matrix = np.asfortranarray(half @ half.T + size * np.eye(size))
-    expected, _ = lapack.dpotrf(matrix, lower=1)
+    matrix = np.asfortranarray(half @ half.T + size * np.eye(size), dtype={"d": np.float64, "s": np.float32}[kind])
+    potrf, trtri, lauum = (getattr(lapack, f"{kind}{name}") for name in ("potrf", "trtri", "lauum"))
+    expected, _ = potrf(matrix, lower=1)
     assert factor_lower(matrix) == 0
     assert np.array_equal(np.tril(matrix), expected)
-    inverse, _ = lapack.dtrtri(expected, lower=1)
+    inverse, _ = trtri(expected, lower=1)
     assert invert_lower(matrix) == 0
     assert np.array_equal(np.tril(matrix), inverse)
-    for vectors in (half[0], half[:, :3]):
-        assert np.array_equal(solve_lower(expected, vectors), lapack.dpotrs(expected, vectors, lower=1)[0])
-    # Not to the bit: its sums begin where its workspace lies.
-    condition, _ = lapack.dpocon(expected, 2.0 * size, uplo="L")
-    assert reciprocal_condition(expected, 2.0 * size) == pytest.approx(condition, rel=1e-12)
+    product, _ = lauum(np.asfortranarray(np.tril(matrix)), lower=1)
+    assert square_lower(matrix) == 0
+    assert np.array_equal(np.tril(matrix), np.tril(product))
+    if kind == "d":
+        for vectors in (half[0], half[:, :3]):
+            assert np.array_equal(solve_lower(expected, vectors), lapack.dpotrs(expected, vectors, lower=1)[0])
+        # Not to the bit: its sums begin where its workspace lies.
+        condition, _ = lapack.dpocon(expected, 2.0 * size, uplo="L")
+        assert reciprocal_condition(expected, 2.0 * size) == pytest.approx(condition, rel=1e-12)
 
 
 def test_parts_of_a_matrix_are_worked_on_where_they_lie() -> None:
@@ -59,6 +66,8 @@ def test_what_cannot_be_done_is_said() -> None:
     assert invert_lower(np.asfortranarray(np.diag([1.0, 1.0, 0.0]))) == 3
     with pytest.raises(ValueError, match="in the order of Fortran"):
         factor_lower(np.ones((3, 3)) + np.eye(3))
+    with pytest.raises(ValueError, match="of floats"):
+        factor_lower(np.asfortranarray(np.eye(3, dtype=np.int64)))
     with pytest.raises(ValueError, match="in the order of Fortran"):
         solve_lower(np.tril(np.ones((3, 3))), np.ones(3))
     with pytest.raises(ModuleNotFoundError, match=r"has no scipy\.linalg\.cython_lapacks"):

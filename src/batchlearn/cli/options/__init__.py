@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import datetime
-import getpass
-import os
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, get_type_hints
 
 from cyclopts import Parameter
 
-from batchlearn.errors import quoted
+from batchlearn.cli.arguments import Count, Flag, Names
 from batchlearn.models.brought.formats import Allowed
 from batchlearn.models.encoded import EncodedModel
-from batchlearn.models.files import StoredModel, read_model
 from batchlearn.tables.files import Files, PartOfFile, find
 from batchlearn.tables.table import ReadingRules, Roles, Table, open_by
 
-
-def whole_number(_kind: Any, tokens: Sequence[Any]) -> int:
-    """Read a whole number; unlike the parser's own conversion, 1.5 is refused instead of rounded."""
-    text = str(tokens[0].value)
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError(f"{quoted(text)} is no whole number.") from None
-
-
-def who(given: str | None) -> str:
-    """Return a name for the ledger: the one given, else that of the user, else the user's number."""
-    try:
-        return given or getpass.getuser()
-    except (KeyError, OSError):  # in a container a user may have no name
-        return f"user {os.getuid()}"
-
-
-def moment(time: datetime.datetime | None = None) -> str:
-    """Write a time, now unless given, for the ledger: ISO 8601 in UTC, to the second."""
-    return (time or datetime.datetime.now(datetime.UTC)).astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def names(_kind: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
-    """Split "a,b" at its commas; a name that holds a comma is written in double quotes, as in CSV."""
-    parts = csv.reader([str(token.value) for token in tokens], skipinitialspace=True)
-    return tuple(dict.fromkeys(name.strip() for line in parts for name in line if name.strip()))
-
-
-Names = Annotated[tuple[str, ...], Parameter(negative=(), show_default=False, converter=names)]
-Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
-Count = Annotated[int, Parameter(converter=whole_number)]
 Memory = Annotated[
     str | None,
     Parameter(help="Memory that rows may take, such as 4GB: more rows go to a file; 2/3 of what is free unless given."),
@@ -89,6 +51,8 @@ def flags_of(kind: type, *wanted: str) -> Any:
 
 
 if TYPE_CHECKING:
+    from batchlearn.models.files import StoredModel
+
     RoleFlags: TypeAlias = Roles
     JudgingFlags: TypeAlias = Roles
     FeatureFlags: TypeAlias = Roles
@@ -141,6 +105,8 @@ class CodeOptions:
 
     def open(self, path: str) -> StoredModel:
         """Read a model, and fit again what no file holds where that was asked for."""
+        from batchlearn.models.files import read_model  # imported here: a training reads no model
+
         stored = read_model(path, self.allowed)
         if self.rebuild is None:
             return stored

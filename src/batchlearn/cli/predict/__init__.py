@@ -14,19 +14,8 @@ import numpy as np
 import pyarrow as pa
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import CommandResult, warn
-from batchlearn.cli.options import (
-    ALL_ROWS,
-    NO_CODE,
-    WHOLE,
-    CodeOptions,
-    Flag,
-    Names,
-    PartFlags,
-    RowFlags,
-    files_of,
-    open_for,
-)
+from batchlearn.cli.arguments import CommandResult, Flag, Names, warn
+from batchlearn.cli.options import ALL_ROWS, NO_CODE, WHOLE, CodeOptions, PartFlags, RowFlags, files_of, open_for
 from batchlearn.cli.predict.scored import Writer, check_output, writing
 from batchlearn.cli.progress import progress
 from batchlearn.errors import DataError

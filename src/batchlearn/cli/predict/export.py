@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from batchlearn.artifacts.folders import named_problems, write_durably, write_folder
-from batchlearn.cli.arguments import CommandResult, warn
-from batchlearn.cli.options import ALL_ROWS, WHOLE, Flag, Names, PartFlags, RowFlags, files_of, open_for
+from batchlearn.cli.arguments import CommandResult, Flag, Names, warn
+from batchlearn.cli.options import ALL_ROWS, WHOLE, PartFlags, RowFlags, files_of, open_for
 from batchlearn.errors import UsageError, quoted
 from batchlearn.exports.agreement import check_agreement, telling_rows
 from batchlearn.exports.exportable import linear

@@ -13,14 +13,12 @@ from cyclopts import Parameter
 from batchlearn.backtesting.backtest import iter_backtest
 from batchlearn.backtesting.history import Arrivals
 from batchlearn.backtesting.plan import BacktestPlan, Prices
-from batchlearn.cli.arguments import CommandResult
+from batchlearn.cli.arguments import CommandResult, Count, Flag
 from batchlearn.cli.compare import PageFolder, PageOptions
 from batchlearn.cli.options import (
     AS_STORED,
     NO_ROLES,
     WHOLE,
-    Count,
-    Flag,
     Memory,
     PartFlags,
     ReadingFlags,

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import moment
+from batchlearn.cli.arguments import CommandResult, moment
 from batchlearn.formatting.numbers import count
 from batchlearn.registry.ledger import (
     ALARM,

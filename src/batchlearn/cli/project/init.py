@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import ALL_FEATURES, AS_STORED, Count, FeatureFlags, ReadingFlags
+from batchlearn.cli.arguments import CommandResult, Count
+from batchlearn.cli.options import ALL_FEATURES, AS_STORED, FeatureFlags, ReadingFlags
 from batchlearn.cli.options.recipe import ANY_LOSS, LossFlags, learner_settings
 from batchlearn.report.document import Document
 from batchlearn.retraining.policies import Span

@@ -9,8 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from batchlearn.artifacts.store import FolderStore
-from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import Count, Flag, moment, who
+from batchlearn.cli.arguments import CommandResult, Count, Flag, moment, who
 from batchlearn.errors import RegistryError, UsageError
 from batchlearn.registry.decisions import complete, record_promotion, record_refusal
 from batchlearn.registry.ledger import (

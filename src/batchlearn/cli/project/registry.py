@@ -9,8 +9,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from batchlearn.artifacts.lock import one_at_a_time
-from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import Count, Flag, moment, who
+from batchlearn.cli.arguments import CommandResult, Count, Flag, moment, who
 from batchlearn.errors import IntegrityError, UsageError
 from batchlearn.exports.mlflow_mirror import mirror
 from batchlearn.formatting.numbers import count

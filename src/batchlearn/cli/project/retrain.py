@@ -12,8 +12,8 @@ from cyclopts import Parameter
 
 from batchlearn.artifacts.folders import named_problems
 from batchlearn.artifacts.lock import one_at_a_time
-from batchlearn.cli.arguments import CommandResult
-from batchlearn.cli.options import Count, Flag, Memory, moment, who
+from batchlearn.cli.arguments import CommandResult, Count, Flag, moment, who
+from batchlearn.cli.options import Memory
 from batchlearn.cli.progress import watch
 from batchlearn.cli.train import threads_given, write_page
 from batchlearn.errors import DataError

@@ -25,7 +25,6 @@ from typing import Any, Literal, Self, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -155,6 +154,8 @@ class Journal:
 
         `kind` is its type. Where it does not come back equal from JSON, the answers stay instead.
         """
+        from pydantic import TypeAdapter  # imported here: few trainings are kept
+
         adapter: TypeAdapter[Answer] = TypeAdapter(kind)
         file = self._stages.pop(name, None)
         if file is not None:

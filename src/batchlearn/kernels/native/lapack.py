@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 import scipy
-
-from batchlearn.kernels.design import Floats
+from numpy.typing import NDArray
 
 _LOWER, _RIGHT, _TURNED, _NOT = (ctypes.byref(ctypes.c_char(letter)) for letter in (b"L", b"R", b"T", b"N"))
 _ONE, _LESS_ONE = (
@@ -53,64 +52,74 @@ def _routine(name: str, module: str = "cython_lapack") -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-_dtrtri, _dpotrs, _dpocon = map(_routine, ("dtrtri", "dpotrs", "dpocon"))
-# By the letter of the numbers: double or single precision.
-_potrf = {"d": _routine("dpotrf"), "f": _routine("spotrf")}
-_trsm = {"d": _routine("dtrsm", "cython_blas"), "f": _routine("strsm", "cython_blas")}
-_gemm = {"d": _routine("dgemm", "cython_blas"), "f": _routine("sgemm", "cython_blas")}
+# By the numbers of the matrix, as NumPy names them: of double and of single precision.
+_POTRF, _TRTRI, _LAUUM = (
+    {kind: _routine(f"{letter}{name}") for kind, letter in ("dd", "fs")} for name in ("potrf", "trtri", "lauum")
+)
+_TRSM, _GEMM = (
+    {kind: _routine(f"{letter}{name}", "cython_blas") for kind, letter in ("dd", "fs")} for name in ("trsm", "gemm")
+)
+_dpotrs, _dpocon = map(_routine, ("dpotrs", "dpocon"))
 
 
-def _at(array: Floats, letter: str = "d") -> ctypes.c_void_p:
-    if not (array.strides[0] == array.itemsize and array.flags["W"] and array.dtype.char == letter):
-        raise ValueError("LAPACK works in place: an array needs to be float64, in the order of Fortran")
+def _at(array: NDArray[Any], kinds: str = "d") -> ctypes.c_void_p:
+    if not (array.strides[0] == array.itemsize and array.flags["W"] and array.dtype.char in kinds):
+        raise ValueError("LAPACK works in place: an array needs to be of floats, in the order of Fortran")
     return ctypes.c_void_p(array.ctypes.data)
 
 
-def _matrix(matrix: Floats, letter: str) -> tuple[Any, Any]:
+def _matrix(matrix: NDArray[np.floating[Any]], kinds: str = "df") -> tuple[Any, Any]:
     """Return where a matrix lies and how far apart its columns are, of a part of a matrix as far as in the whole."""
-    return _at(matrix, letter), ctypes.byref(ctypes.c_int(max(matrix.strides[1] // matrix.itemsize, 1)))
+    return _at(matrix, kinds), ctypes.byref(ctypes.c_int(max(matrix.strides[1] // matrix.itemsize, 1)))
 
 
 def _sizes(*sizes: int) -> Iterator[Any]:
     return (ctypes.byref(ctypes.c_int(size)) for size in sizes)
 
 
-def _in_place(routine: Callable[..., Any], matrix: Floats, *letters: Any) -> int:
-    information = ctypes.c_int()
-    routine(*letters, *_sizes(len(matrix)), *_matrix(matrix, matrix.dtype.char), ctypes.byref(information))
+def _in_place(routines: dict[str, Callable[..., Any]], matrix: NDArray[np.floating[Any]], *letters: Any) -> int:
+    place, information = _matrix(matrix), ctypes.c_int()
+    routines[matrix.dtype.char](*letters, *_sizes(len(matrix)), *place, ctypes.byref(information))
     return information.value
 
 
-def factor_lower(matrix: Floats) -> int:
+def factor_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a symmetric matrix by its Cholesky factor; return 0, or at which leading minor there is none."""
-    return _in_place(_potrf[matrix.dtype.char], matrix, _LOWER)
+    return _in_place(_POTRF, matrix, _LOWER)
 
 
-def invert_lower(matrix: Floats) -> int:
+def invert_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a triangle by its inverse; return 0, or which entry of the diagonal is zero."""
-    return _in_place(_dtrtri, matrix, _LOWER, _NOT)
+    return _in_place(_TRTRI, matrix, _LOWER, _NOT)
 
 
-def divide_by_lower(matrix: Floats, lower: Floats) -> None:
+def square_lower(matrix: NDArray[np.floating[Any]]) -> int:
+    """Replace a triangle L by the lower triangle of L'L; return 0."""
+    return _in_place(_LAUUM, matrix, _LOWER)
+
+
+def divide_by_lower(matrix: NDArray[np.floating[Any]], lower: NDArray[np.floating[Any]]) -> None:
     """Replace a matrix A, (m, d), by A L'^-1."""
-    letter, letters = matrix.dtype.char, (_RIGHT, _LOWER, _TURNED, _NOT)
-    _trsm[letter](*letters, *_sizes(*matrix.shape), _ONE[letter], *_matrix(lower, letter), *_matrix(matrix, letter))
+    kind, letters = matrix.dtype.char, (_RIGHT, _LOWER, _TURNED, _NOT)
+    _TRSM[kind](*letters, *_sizes(*matrix.shape), _ONE[kind], *_matrix(lower, kind), *_matrix(matrix, kind))
 
 
-def solve_by_lower(lower: Floats, matrix: Floats) -> None:
+def solve_by_lower(lower: NDArray[np.floating[Any]], matrix: NDArray[np.floating[Any]]) -> None:
     """Replace a matrix A, (d, m), by L^-1 A."""
-    letter, letters = matrix.dtype.char, (_LOWER, _LOWER, _NOT, _NOT)  # the first for the left side
-    _trsm[letter](*letters, *_sizes(*matrix.shape), _ONE[letter], *_matrix(lower, letter), *_matrix(matrix, letter))
+    kind, letters = matrix.dtype.char, (_LOWER, _LOWER, _NOT, _NOT)  # the first for the left side
+    _TRSM[kind](*letters, *_sizes(*matrix.shape), _ONE[kind], *_matrix(lower, kind), *_matrix(matrix, kind))
 
 
-def subtract_product(total: Floats, left: Floats, right: Floats) -> None:
+def subtract_product(
+    total: NDArray[np.floating[Any]], left: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]]
+) -> None:
     """Subtract A B' of matrices (m, k) and (n, k) from a total (m, n), in place."""
-    letter, sizes = total.dtype.char, _sizes(*total.shape, left.shape[1])
-    matrices, into = (*_matrix(left, letter), *_matrix(right, letter)), (_ONE[letter], *_matrix(total, letter))
-    _gemm[letter](_NOT, _TURNED, *sizes, _LESS_ONE[letter], *matrices, *into)
+    kind, sizes = total.dtype.char, _sizes(*total.shape, left.shape[1])
+    matrices, into = (*_matrix(left, kind), *_matrix(right, kind)), (_ONE[kind], *_matrix(total, kind))
+    _GEMM[kind](_NOT, _TURNED, *sizes, _LESS_ONE[kind], *matrices, *into)
 
 
-def solve_lower(factor: Floats, vectors: Floats) -> Floats:
+def solve_lower(factor: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return (L L')^-1 v of a Cholesky factor, for a vector (d,) or for several, (d, k)."""
     solved, information = np.array(vectors, dtype=np.float64, order="F"), ctypes.c_int()
     size, count = (ctypes.byref(ctypes.c_int(one)) for one in (len(factor), solved.size // max(len(factor), 1)))
@@ -118,7 +127,7 @@ def solve_lower(factor: Floats, vectors: Floats) -> Floats:
     return solved
 
 
-def reciprocal_condition(factor: Floats, norm: float) -> float:
+def reciprocal_condition(factor: NDArray[np.float64], norm: float) -> float:
     """Estimate 1 / (||A|| ||A^-1||) of A = L L' in the 1-norm, of which a bound on ||A|| is given."""
     estimate, information = ctypes.c_double(), ctypes.c_int()
     size = ctypes.byref(ctypes.c_int(len(factor)))

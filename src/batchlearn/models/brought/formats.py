@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -222,6 +221,8 @@ def restored(learner: LearnerRecord, data: bytes, allowed: Allowed, loss: str, c
 
 def refuse_other_code(learner: LearnerRecord, allowed: Allowed) -> None:
     """Refuse a learner whose packages, or whose file of the user's, are not those it was made with: IntegrityError."""
+    from importlib.metadata import PackageNotFoundError, version  # imported here: our own models ask for no version
+
     for name, made_with in learner.packages.items():
         try:
             there = version(name)

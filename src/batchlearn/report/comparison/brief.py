@@ -5,7 +5,7 @@ from __future__ import annotations
 from batchlearn.comparison.outcome import Comparison, Outcome
 from batchlearn.formatting.names import in_short
 from batchlearn.formatting.numbers import count, fixed, passes, rounded_up, size
-from batchlearn.report.comparison.tables import at_place, critical_batch
+from batchlearn.report.comparison.tables import at_place, critical_batch, passes_allowed
 from batchlearn.report.document import Document
 
 
@@ -18,8 +18,8 @@ def show_comparison(document: Document, comparison: Comparison) -> None:
             ("Read", f"{count(len(benchmark.rows), 'row')}, all of the same model (which model is --models)"),
             (
                 "Budget",
-                f"{passes(comparison.budget.passes)} or {comparison.run_seconds:.2g} s a run, which ends with the "
-                f"stretch of rows that spends it; {comparison.seconds:.0f} s in all",
+                f"{passes_allowed(comparison.budget)} or {comparison.run_seconds:.2g} s a run, "
+                f"which ends with the stretch of rows that spends it; {comparison.seconds:.0f} s in all",
             ),
             ("Measured from", _optimum(comparison)),
             ("Good enough", f"{comparison.good_enough:.2g} above it, what the rows themselves cannot tell"),

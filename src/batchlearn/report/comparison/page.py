@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from batchlearn.comparison.outcome import Comparison
 from batchlearn.formatting.names import MODELS
-from batchlearn.formatting.numbers import duration, passes
+from batchlearn.formatting.numbers import duration
 from batchlearn.report.comparison import answers, figures, tables
 from batchlearn.report.document import Answer, Beside, Block, Bullets, Fact, Page, Section, Sentence
 from batchlearn.report.html import render
@@ -33,7 +33,7 @@ def comparison_page(result: Comparison) -> str:
         facts=(
             Fact("rows learned from", f"{len(result.benchmark.rows):,}"),
             Fact("coefficients", f"{len(result.benchmark.start):,}"),
-            Fact("budget of each run", f"{passes(result.budget.passes)} or {duration(result.run_seconds)}"),
+            Fact("budget of each run", f"{tables.passes_allowed(result.budget)} or {duration(result.run_seconds)}"),
             Fact("comparison took", duration(result.seconds)),
         ),
         cards=(

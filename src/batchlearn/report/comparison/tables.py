@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from batchlearn.comparison.contenders import Budget, passes_each
 from batchlearn.comparison.critical import NoiseAt, NoisePlace
 from batchlearn.comparison.outcome import Comparison, Outcome, Rates
-from batchlearn.formatting.numbers import NOTHING, at_most, duration, plain, size
+from batchlearn.formatting.numbers import NOTHING, at_most, duration, passes, plain, size
 from batchlearn.report.document import TextTable
 from batchlearn.report.values import shown
 from batchlearn.statistics.noise import Noise
-from batchlearn.training.regimes import FullBatch
+from batchlearn.training.regimes import FullBatch, Online
 
 
 def excess_of(one: Outcome) -> float | None:
@@ -48,6 +49,12 @@ def _contender(one: Outcome) -> tuple[str, ...]:
         shown(one.held_out.score) if one.held_out is not None and one.held_out.score.value is not None else NOTHING,
         f"{size(one.memory.rows)} of rows, {size(one.memory.working)} beside",
     )
+
+
+def passes_allowed(budget: Budget) -> str:
+    """Say how many passes a run may make."""
+    allowed = passes(passes_each(budget, Online()))
+    return allowed if budget.passes is not None else f"{allowed} (full batch as many as it needs)"
 
 
 def noise(result: Comparison) -> TextTable | None:
