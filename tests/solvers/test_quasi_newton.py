@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.sparse import csr_array
 from tests.training.trials import amounts, dense_rows
 
 from batchlearn.data.rows.memory import MemoryRows
+from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.objectives.losses.softmax import SoftmaxLoss
 from batchlearn.objectives.penalties import Quadratic
@@ -71,6 +73,37 @@ def test_it_needs_far_fewer_readings_than_gradient_steps_would(loss: str) -> Non
 def test_it_remembers_no_more_than_it_is_told() -> None:
     objective, rows = posed("logistic")
     assert max(len(state.pairs) for state in walk(objective, rows, 12, memory=3)) == 3
+
+
+class Counted(NamedTuple):
+    """A diagonal preconditioner that notes what it is asked."""
+
+    diagonal: Floats
+    asked: list[Floats]
+
+    def solve(self, vector: Floats) -> Floats:
+        self.asked.append(vector)
+        return vector / self.diagonal
+
+
+def test_a_step_solves_once_and_goes_where_two_loops_over_the_pairs_lead() -> None:
+    objective, rows = posed("logistic")
+    start = objective.null_parameters(rows)
+    found = Counted(objective.hessian_diagonal(rows, start), [])
+    solver = LimitedMemory(memory=4)
+    state = solver.start(objective, rows, start, found=found)
+    for steps in range(1, 8):
+        before, state = state, solver.step(objective, rows, state)
+        assert len(found.asked) == 1 + steps
+        vector, weights = before.gradient.copy(), []
+        for step, change, _ in reversed(before.pairs):
+            weights.append((step @ vector) / (step @ change))
+            vector -= weights[-1] * change
+        vector = before.scale * vector / found.diagonal
+        for (step, change, _), weight in zip(before.pairs, reversed(weights), strict=True):
+            vector += (weight - (change @ vector) / (step @ change)) * step
+        moved = state.parameters - before.parameters
+        assert moved * np.linalg.norm(vector) == pytest.approx(-vector * np.linalg.norm(moved), rel=1e-6, abs=1e-9)
 
 
 def test_a_step_keeps_value_and_gradient_of_its_point() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from batchlearn.data.rows import Rows
+from batchlearn.data.rows.threads import in_order
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.native.lapack import invert_lower
 from batchlearn.objectives.losses import Loss
@@ -45,7 +46,7 @@ def select_class_penalties(
     freedom, update, here, asked = np.full(len(terms), np.inf), 0, None, strengths
     for update in range(1, _UPDATES + 1):
         objective = Objective(loss, penalty(terms, strengths, size, loss.outputs).over(weight))
-        blocks = ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters))
+        blocks = ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters), rows.threads)
         # Steps until the point is near enough for the next update.
         solver = LimitedMemory(renewed=_RENEWED if update == 1 else ())
         state = solver.start(objective, rows, parameters, found=blocks)
@@ -56,7 +57,7 @@ def select_class_penalties(
             state = solver.step(objective, rows, state)
         parameters = state.parameters
         # The blocks of the last steps: where they led is so near that blocks of its own would say the same.
-        shares = strengths * _traces(state.preconditioner, terms) / weight * (loss.outputs / classes)
+        shares = strengths * _traces(state.preconditioner, terms, rows.threads) / weight * (loss.outputs / classes)
         freedom_before, freedom = freedom, np.asarray([t.unit.rank * loss.outputs for t in terms]) - shares
         outputs = parameters.reshape(loss.outputs, size)
         asked = np.asarray(
@@ -72,13 +73,14 @@ def select_class_penalties(
     return PenaltySelection(tuple(map(float, asked)), tuple(map(float, freedom)), 1.0, update, given), parameters
 
 
-def _traces(blocks: SampledPreconditioner, terms: Sequence[PenalisedTerm]) -> Floats:
+def _traces(blocks: SampledPreconditioner, terms: Sequence[PenalisedTerm], threads: int) -> Floats:
     """Return tr(H^-1 S) of each term, summed over the classes' blocks."""
-    traces = np.zeros(len(terms))
-    for lower in blocks.factors if isinstance(blocks, ClassBlocks) else ():
+
+    def of_class(lower: Floats) -> Floats:
         inverse = lower.copy(order="F")
         invert_lower(inverse)
-        for k, term in enumerate(terms):
-            columns = inverse[term.part.start :, term.part]
-            traces[k] += float(np.sum((columns @ term.unit.matrix) * columns))
-    return traces
+        columns = (inverse[term.part.start :, term.part] for term in terms)
+        return np.asarray([np.sum((own @ t.unit.matrix) * own) for own, t in zip(columns, terms, strict=True)])
+
+    factors = blocks.factors if isinstance(blocks, ClassBlocks) else ()
+    return sum(in_order(of_class, factors, threads), np.zeros(len(terms)))

@@ -31,9 +31,10 @@ from batchlearn.data.encoding import Encoding
 from batchlearn.data.rows.threads import in_order
 from batchlearn.kernels.design import Floats
 from batchlearn.models.links import class_contrasts
-from batchlearn.objectives.factor import NotPositiveDefinite, factorise
+from batchlearn.objectives.factor import NotPositiveDefinite, factorise, inverse_for_statistics
 from batchlearn.objectives.penalties import Quadratic
 from batchlearn.objectives.penalties.smoothing import end_differences
+from batchlearn.objectives.triangles import strips
 from batchlearn.selection.penalty_selection import PenalisedTerm
 from batchlearn.selection.terms import encoding_terms
 from batchlearn.statistics.objective import Expansion
@@ -57,7 +58,7 @@ class Expanded:
     total_weight: float
     size: int  # coefficients of one output
     scores: Floats | None = None  # (d, d): J where weights say how much rows count
-    threads: int = 1  # for terms; no bit depends on it
+    threads: int = 1  # no bit depends on it
 
     @property
     def row(self) -> float:
@@ -65,9 +66,13 @@ class Expanded:
         return float(np.mean(np.diagonal(self.expansion.hessian)[:: self.size]))
 
     def covariance(self, hessian: Floats, inverse: Floats) -> Floats:
-        """Return V (d, d) where the Hessian and its inverse are these, by another penalty than the one of the fit."""
+        """Return V (d, d) where the Hessian and its inverse are these, by another penalty than the one of the fit.
+
+        The inverse is used up: it may hold what is returned.
+        """
         if self.scores is None:
-            return np.asarray(self.dispersion / self.total_weight * inverse)
+            inverse *= self.dispersion / self.total_weight
+            return inverse
         penalty = hessian - self.expansion.hessian
         self.penalty.add_to(penalty)
         return np.asarray(inverse @ (self.scores + self.dispersion * penalty) @ inverse / self.total_weight)
@@ -93,7 +98,7 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
     penalty was given, and the moments are V alone.
     """
     if not chosen:
-        return found.covariance(found.expansion.hessian, found.inverse)
+        return found.covariance(found.expansion.hessian, found.inverse.copy())
     terms = encoding_terms(encoding)
     strengths = {name: chosen.get(name, 1.0) for name in terms}
     try:
@@ -106,11 +111,14 @@ def second_moments(encoding: Encoding, chosen: Mapping[str, float], found: Expan
             if isinstance(group, BinTerm)
         ]
         gradient, hessian = found.changed([*changes, *ends])
-        factor = factorise(hessian, 0.0)
+        inverse = inverse_for_statistics(hessian, found.threads)
     except NotPositiveDefinite:
         return None
-    way = factor.solve(gradient)
-    return found.covariance(hessian, factor.inverse_hessian) + np.outer(way, way)
+    way = inverse @ gradient.astype(inverse.dtype)
+    moments = found.covariance(hessian, inverse)
+    for part in strips(len(way)):
+        moments[part] += np.outer(way[part], way)
+    return moments
 
 
 def plausible_strengths(
@@ -126,7 +134,7 @@ def plausible_strengths(
     changes = [
         (t.part, (safe[name] - chosen[name]) * t.unit.matrix) for name, t in terms.items() if safe[name] < chosen[name]
     ]
-    inverse = factorise(found.changed(changes)[1], 0.0).inverse_hessian if changes else found.inverse
+    inverse = factorise(found.changed(changes)[1], 0.0, found.threads).inverse_hessian if changes else found.inverse
     weak = in_order(
         lambda name: _plausible(terms[name], safe[name], found, inverse, weakest[name]), terms, found.threads
     )
@@ -173,7 +181,7 @@ def class_moments(moments: Floats, encoding: Encoding, classes: int) -> tuple[Fl
     weights = class_contrasts(classes).T if classes > 2 else np.ones((1, 1))
     outputs, size = weights.shape[1], encoding.layout.size
     parts = moments.reshape(outputs, size, outputs, size)
-    squares = np.einsum("ka,kb,ajbj->kj", weights, weights, parts, optimize=True)
+    squares = np.einsum("ka,kb,abj->kj", weights, weights, np.einsum("ajbj->abj", parts), optimize=True)
     blocks = [
         np.einsum("ka,kb,aibj->kij", weights, weights, parts[:, part, :, part], optimize=True).reshape(len(weights), -1)
         for part in encoding.layout.group_slices

@@ -351,7 +351,7 @@ def _of_a_sample(
     """
     expansion = objective.expand(sample, parameters)._replace(value=known[0], gradient=known[1])
     share = sample.total_weight / rows.total_weight
-    factor = factorise(expansion.hessian, 0.0)
+    factor = factorise(expansion.hessian, 0.0, rows.threads)
     return NewtonState(parameters, expansion, factor, passes, parameters, sample=sample, share=share)
 
 

@@ -16,6 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from batchlearn.data.rows import Rows
+from batchlearn.data.rows.threads import in_order
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.native.lapack import factor_lower, solve_lower
 from batchlearn.models.links import class_contrasts
@@ -86,10 +87,11 @@ class ClassBlocks:
     factors: tuple[Floats, ...]  # (d, d) each, lower triangular, in the order of LAPACK
 
     @staticmethod
-    def penalised(whole: Quadratic, grams: Floats) -> ClassBlocks:
+    def penalised(whole: Quadratic, grams: Floats, threads: int = 1) -> ClassBlocks:
         """Factor mean curvatures (K, d, d), upper triangles, with the penalty of all outputs."""
-        penalty, factors = whole.first(grams.shape[1]), list[Floats]()
-        for gram in grams:
+        penalty = whole.first(grams.shape[1])
+
+        def factored(gram: Floats) -> Floats:
             block = gram.copy()
             penalty.add_to(block)
             block[np.diag_indices_from(block)] *= 1.0 + _JITTER
@@ -98,8 +100,9 @@ class ClassBlocks:
             if factor_lower(block.T) != 0:
                 raise NotPositiveDefinite("a block of a class is singular", np.zeros(len(block)))
             np.copyto(block, 0.0, where=np.tri(len(block), k=-1, dtype=bool))  # what LAPACK leaves of it
-            factors.append(block.T)
-        return ClassBlocks(tuple(factors))
+            return block.T
+
+        return ClassBlocks(tuple(in_order(factored, grams, threads)))
 
     def solve(self, vector: Floats) -> Floats:
         """Return the classes' solutions as contrasts, shape (parameters,)."""
@@ -162,5 +165,5 @@ def preconditioner(objective: Objective, rows: Rows, parameters: Floats) -> Samp
     if objective.loss.outputs > 1 and rows.layout.size <= _MOST_COEFFICIENTS:
         told = _COLUMNS_OF_ALL * len(rows) / max(rows.layout.lead, 1)
         most = min(max(told, _ROWS_A_CLASS_COEFFICIENT * rows.layout.size), _MOST_ROWS)
-        return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters, most))
+        return ClassBlocks.penalised(objective.penalty, class_grams(rows, parameters, most), rows.threads)
     return diagonal_alone(objective.hessian_diagonal(rows, parameters))

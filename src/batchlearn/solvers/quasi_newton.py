@@ -26,13 +26,13 @@ _RENEWED = (5, 15, 45, 135, 405, 1215)
 
 
 class LimitedMemoryState(NamedTuple):
-    """The point, its gradient, and the last pairs of steps and gradient changes."""
+    """The point, its gradient, and the last steps, gradient changes y and M^-1 y."""
 
     parameters: Floats
     value: float
     gradient: Floats
     solved: Floats  # M^-1 g, M the preconditioner
-    pairs: tuple[tuple[Floats, Floats], ...]
+    pairs: tuple[tuple[Floats, Floats, Floats], ...]
     preconditioner: SampledPreconditioner
     lower: LowerBound | None  # on the Hessian at the start, where that was read there
     passes: int
@@ -145,11 +145,12 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
     ) -> LimitedMemoryState:
         solved = state.preconditioner.solve(gradient)
         step, change = parameters - state.parameters, gradient - state.gradient
-        # M is linear: M^-1 of the change needs no product of its own.
-        curved, spread = float(step @ change), float(change @ (solved - state.solved))
+        # M is linear: M^-1 of the change needs no product of its own, nor does the direction.
+        solved_change = solved - state.solved
+        curved, spread = float(step @ change), float(change @ solved_change)
         pairs, scale = state.pairs, state.scale
         if curved > 0.0 and spread > 0.0:
-            pairs, scale = (*pairs, (step, change))[-self.memory :], curved / spread
+            pairs, scale = (*pairs, (step, change, solved_change))[-self.memory :], curved / spread
         size = float(gradient @ solved)
         better = size < 0.8 * state.smallest or value < state.value - 1e-14 * (1.0 + abs(state.value))
         idle = 0 if better else state.idle + 1
@@ -171,12 +172,13 @@ class LimitedMemory(Solver["LimitedMemoryState"]):
         """Return the two-loop recursion's product of the inverse Hessian estimate with the gradient."""
         if not state.pairs:
             return state.solved
-        vector, weights = state.gradient.copy(), []
-        for step, change in reversed(state.pairs):
+        vector, solved, weights = state.gradient.copy(), state.solved.copy(), []
+        for step, change, solved_change in reversed(state.pairs):
             weight = (step @ vector) / (step @ change)
             weights.append(weight)
             vector -= weight * change
-        vector = state.scale * state.preconditioner.solve(vector)
-        for (step, change), weight in zip(state.pairs, reversed(weights), strict=True):
+            solved -= weight * solved_change
+        vector = state.scale * solved
+        for (step, change, _), weight in zip(state.pairs, reversed(weights), strict=True):
             vector += (weight - (change @ vector) / (step @ change)) * step
         return vector

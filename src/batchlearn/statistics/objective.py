@@ -101,7 +101,7 @@ class Objective:
         """Return value, gradient and Hessian, reading every row once."""
         total = rows.total(HessianTotal(self.loss), parameters)
         weight = rows.total_weight
-        hessian = assembled(self.loss, total.grams) / weight
+        hessian = assembled(self.loss, total.grams, weight)
         self.penalty.add_to(hessian)
         kappa = _leverage_bound(weight, total.smallest)
         value = float(total.value / weight) + self.penalty.value(parameters)

@@ -108,10 +108,10 @@ class HessianTotal:
         )
 
 
-def assembled(loss: Loss, grams: Floats) -> Floats:
-    """Return sum_p z_p z_p' (x) gram_p, (outputs d, outputs d), from the Gram matrix of each contrast, (p, d, d)."""
+def assembled(loss: Loss, grams: Floats, weight: float) -> Floats:
+    """Return sum_p z_p z_p' (x) gram_p / weight, (outputs d, outputs d), of Gram matrices by contrast, (p, d, d)."""
     if loss.outputs == 1:
-        return symmetric(grams[0])
+        return symmetric(grams[0]) / weight
     contrasts, size = loss.contrasts, grams.shape[1]
     hessian = np.empty((loss.outputs * size, loss.outputs * size))
     # All blocks by one product: one at a time each would read every Gram matrix once more.
@@ -119,6 +119,7 @@ def assembled(loss: Loss, grams: Floats) -> Floats:
     blocks = (contrasts[first] * contrasts[second]) @ grams.reshape(len(grams), -1)
     for a, b, found in zip(first, second, blocks, strict=True):
         block = symmetric(found.reshape(size, size))
+        block /= weight
         hessian[a * size : (a + 1) * size, b * size : (b + 1) * size] = block
         hessian[b * size : (b + 1) * size, a * size : (a + 1) * size] = block
     return hessian

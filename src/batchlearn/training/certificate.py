@@ -38,14 +38,12 @@ from batchlearn.statistics.lower_bound import LowerBound, largest_square
 from batchlearn.statistics.objective import Expansion, GradientError, NearPoint, Objective
 from batchlearn.statistics.rounding import ReturnedTotal
 
-# Up to so many coefficients the inverse Hessian (8 d^2 bytes) is kept with the model, for bounds on predictions.
+# Up to so many the inverse Hessian (8 d^2 bytes) is kept with the model, and made where a proof alone can do without.
 KEPT_COEFFICIENTS = 2500
 # Multiplications that the exact leverages may cost; beyond it the leverage bound on kappa serves where it can.
 _LEVERAGE_BUDGET = 4e12
-
 # So many roundings, of a sum of nine thousand terms, are one part in 1e12.
 _SUM_OF_TERMS = 1e-12
-
 EXACT = "second order, exact leverages"
 BOUNDED = "second order, leverage bound"
 LOWER_BOUND = "lower bound on the Hessian"
@@ -216,7 +214,7 @@ class Certification:
         )
 
 
-def certify(
+def certify(  # noqa: PLR0913 - the point, what is known of it already, and what is asked for
     objective: Objective,
     rows: Rows,
     parameters: Floats,
@@ -225,13 +223,14 @@ def certify(
     factored: FactoredPoint | None = None,
     *,
     steps_are_cheaper: bool = False,
+    proof_alone: bool = False,
 ) -> Certification:
     """Bound how far `parameters` (d,) are from the optimum of the objective over all rows.
 
     Reads the rows three times (curvature, rounding, leverages); twice where there are too many coefficients for a
-    factor; once or not at all where the Hessian at an anchor near by, from below, and the leverage bound are enough.
-    `factored`: the curvature, where it was read from these rows at these parameters already. Where a further step costs
-    less than the other readings, nothing is certified if the anchor is not near enough.
+    factor, or many and a `proof_alone` is asked for; once or not at all where the Hessian at an anchor near by, from
+    below, and the leverage bound are enough. `factored`: the curvature, where it was read from these rows here already.
+    Where a further step costs less than the other readings, nothing is certified if the anchor is not near enough.
     """
     units = units or Units.plain(rows.layout.size)
     if anchored is not None:
@@ -242,22 +241,25 @@ def certify(
             proof = Certification(not_certified(rows, far))
         if proof is not None:
             return replace(proof, anchored=anchored._replace(near=None))
-    many = len(parameters) > FACTOR_LIMIT
+    many, corners = len(parameters) > FACTOR_LIMIT, objective.loss.corners is not None
+    spared = many or (proof_alone and factored is None and len(parameters) > KEPT_COEFFICIENTS and not corners)
     with np.errstate(over="ignore", invalid="ignore"):
-        error = objective.gradient_error(rows, parameters, gradient=many, centred=many)
+        error = objective.gradient_error(rows, parameters, gradient=spared, centred=spared)
     if not np.all(np.isfinite(error.error)):
         return Certification(not_certified(rows, Note(Code.GRADIENT_NOT_FINITE)))
-    if many and objective.loss.corners is not None:
+    if many and corners:
         return Certification(not_certified(rows, Note(Code.HUBER_WITHOUT_FACTOR, {"coefficients": len(parameters)})))
-    if many:
-        return _certify_many(_CertifiedPoint(objective, rows, parameters, error, units), error)
+    point = _CertifiedPoint(objective, rows, parameters, error, units)
+    proof = _certify_many(point, error) if spared else None
+    if proof is not None and (many or proof.certificate.certified):
+        return proof
     expansion = objective.expand(rows, parameters) if factored is None else factored.expansion
     try:
         known = None if factored is None else factored.factor.charged(error.relative)
-        factor = known or factorise(expansion.hessian, error.relative)
+        factor = known or factorise(expansion.hessian, error.relative, rows.threads)
     except NotPositiveDefinite as refusal:
         return Certification(not_certified(rows, Note(Code.NO_SAFE_FACTOR, {"why": str(refusal)})), expansion)
-    return _certify_factored(_CertifiedPoint(objective, rows, parameters, error, units), expansion, factor)
+    return _certify_factored(point, expansion, factor)
 
 
 class _CertifiedPoint(NamedTuple):
@@ -292,9 +294,8 @@ def _certify_anchored(point: _CertifiedPoint, near: NearPoint, anchored: Anchore
 
 def _certify_factored(point: _CertifiedPoint, expansion: Expansion, factor: Factor) -> Certification:
     objective, rows = point.objective, point.rows
-    constant = objective.loss.self_concordance
-    decrement = factor.norm(expansion.gradient, point.error.error)
-    rounding = factor.norm(np.zeros_like(expansion.gradient), point.error.error)
+    constant, gradients = objective.loss.self_concordance, np.outer(expansion.gradient, (1.0, 0.0))
+    decrement, rounding = map(float, factor.norms(gradients, np.outer(point.error.error, (1.0, 1.0))))
     kappa = expansion.kappa * math.exp(0.5 * point.error.relative)
     reached = bounds(decrement, kappa, constant)
     method, leave_one_out, prediction = BOUNDED, None, None
@@ -396,5 +397,4 @@ def _certify_many(point: _CertifiedPoint, error: GradientError) -> Certification
     moved = units.coefficient_bound(shorter, lower.coefficient_norms(), parameters), _returned(point, change)
     least = floor.loss if floor else None
     own = LOWER_BOUND, reached.loss, *moved, least, len(rows), rows.fingerprint, decrement, kappa, radius
-    certificate = Certificate(Proved.CERTIFIED, None, *own)
-    return Certification(certificate, value=error.value)
+    return Certification(Certificate(Proved.CERTIFIED, None, *own), value=error.value)

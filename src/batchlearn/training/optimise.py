@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,7 +73,7 @@ class Problem:
     """An objective over rows, with what is needed to stop and to speak about its coefficients.
 
     `seconds`: a loop that has taken so many ends where it stands. `quick`: no reading of the rows is worth a tighter
-    bound than the tolerance, or leave-one-out losses.
+    bound than the tolerance, or leave-one-out losses. `proof_alone`: nobody reads what else a factor would tell.
     """
 
     objective: Objective
@@ -83,6 +83,7 @@ class Problem:
     names: Sequence[str]
     seconds: float = math.inf
     quick: bool = False
+    proof_alone: bool = False
 
     @cached_property
     def deduplicated(self) -> Rows:
@@ -222,6 +223,7 @@ def _watched_checkpoints(way: _SolverRun) -> Generator[tuple[Checkpoint, Distanc
 def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
     """Go on until a bound seems to be within what was asked for and its certificate agrees, or until nothing helps."""
     problem, objective, rows = way.problem, way.problem.objective, way.problem.rows
+    prove = partial(certify, objective, rows, units=problem.units, proof_alone=problem.proof_alone)
     trace, wanted, stalled = list[Step](), 1.0, 0
     parameters, passes = way.parameters, way.spent
     for checkpoint, known, passes in _watched_checkpoints(way):
@@ -247,7 +249,7 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
             if problem.quick and factored is not None:  # a point is near itself
                 anchored = AnchoredPoint(None, factored.expansion.hessian, factored.factor, parameters)
             another = anchored is not None and factored is None and not exhausted
-            proof = certify(objective, rows, parameters, problem.units, anchored, factored, steps_are_cheaper=another)
+            proof = prove(parameters, anchored=anchored, factored=factored, steps_are_cheaper=another)
             status, floor = judge(problem, proof, stopping_context), proof.certificate.floor
             # What stalls or rises far above its rounding is on its way: one row may still have to turn.
             decrement = known.decrement if known.exact else None
@@ -262,11 +264,11 @@ def _proved(way: _SolverRun) -> Generator[Step, None, _LoopResult]:
             proof = Certification(not_certified(rows, Note(Code.TIME_SPENT)))
             return _LoopResult(parameters, proof, Status.OUT_OF_TIME, trace, passes)
         if trace[-1].seconds > problem.seconds:
-            proof = certify(objective, rows, parameters, problem.units)
+            proof = prove(parameters)
             return _LoopResult(parameters, proof, Status.OUT_OF_TIME, trace, passes + 3)
         if len(trace) > _RECESSION_AFTER:
             _refuse_recession(problem, way.solver.direction(checkpoint.state))
-    proof = certify(objective, rows, parameters, problem.units)
+    proof = prove(parameters)
     stopping_context = problem.stopping_context(objective.value(rows, parameters), way.null_value)
     return _LoopResult(parameters, proof, judge(problem, proof, stopping_context), trace, passes + 3)
 
@@ -367,7 +369,8 @@ def correct_intercepts(problem: Problem, optimum: Optimum, weights: Floats) -> O
     parameters = moved_intercepts(delivered, shift)
     proof = optimum.certification
     if not np.array_equal(parameters, optimum.parameters):
-        proof = certify(problem.objective, problem.rows, parameters, problem.units)
+        alone = problem.proof_alone
+        proof = certify(problem.objective, problem.rows, parameters, problem.units, proof_alone=alone)
     proof = replace(proof, certificate=proof.certificate.of_moved(shift), leave_one_out=None)
     value = problem.objective.value(problem.rows, parameters)
     return replace(optimum, parameters=delivered, certification=proof, value=value)

@@ -17,7 +17,7 @@ from batchlearn.data.ledger import Ledger, columns_read, read_ledger, with_class
 from batchlearn.data.rows import Rows
 from batchlearn.data.rows.journal import Journal, kept_stage
 from batchlearn.data.rows.threads import one_blas_thread, thread_count
-from batchlearn.data.split import Split, hold_out, split_kind, with_lots
+from batchlearn.data.split import Split, SplitKind, hold_out, split_kind, with_lots
 from batchlearn.data.target import Target
 from batchlearn.errors import DataError, UsageError
 from batchlearn.evaluation.report import Evaluation
@@ -271,8 +271,13 @@ class Fitted(NamedTuple):
     class_weights: Floats | None  # (classes,): what each class counted
 
 
-def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generator[Progress, None, Fitted]:
-    """Encode and fit one part of the rows; yields progress, returns what came out."""
+def fit_part(
+    work: Work, part: Mask, profiles: Profiles, whose: str, *, proof_alone: bool = False
+) -> Generator[Progress, None, Fitted]:
+    """Encode and fit one part of the rows; yields progress, returns what came out.
+
+    Standard errors and losses of leave-one-out need a factor of the Hessian, which a proof alone may do without.
+    """
     rules = work.structure.rules
     if work.recipe.alpha == 0.0:
         rules = replace(rules, reference=True)
@@ -286,7 +291,15 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
     given = work.recipe.alpha
     objective = fit_objective(work.ledger.target, encoding, work.structure.strengths, given, rows.total_weight)
     names = [*encoding.names] * objective.loss.outputs
-    problem = Problem(objective, rows, work.recipe.stopping, Units(encoding.own_units), names, work.seconds)
+    problem = Problem(
+        objective,
+        rows,
+        work.recipe.stopping,
+        Units(encoding.own_units),
+        names,
+        work.seconds,
+        proof_alone=proof_alone,
+    )
     optimum = yield from told(
         iter_optimise(problem, regime=work.recipe.regime, seed=work.recipe.seed),
         lambda step: Progress(f"fitting {whose}", rows=len(rows), passes=step.passes, bound=step.bound),
@@ -299,7 +312,9 @@ def fit_part(work: Work, part: Mask, profiles: Profiles, whose: str) -> Generato
 def _judge(work: Work, profiles: Profiles, split: Split) -> Judging:
     """Fit the earlier rows of a split and evaluate the fit on the later ones."""
     assert split.late is not None
-    fitted = yield from fit_part(work, split.early, profiles, "the earlier rows")
+    # Losses of leave-one-out are what later rows are held against for drift; held-out rows say the rest.
+    alone = split.kind is not SplitKind.TIME
+    fitted = yield from fit_part(work, split.early, profiles, "the earlier rows", proof_alone=alone)
     rows = yield from run_stage(
         "encoding the later rows",
         build_rows(work.table, work.ledger, fitted.encoding, split.late, work.threads, fingerprinted=False),

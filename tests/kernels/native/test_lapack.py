@@ -12,11 +12,14 @@ from scipy.linalg import lapack
 
 from batchlearn.kernels.native.lapack import (
     addresses_in,
+    divide_by_lower,
     factor_lower,
     invert_lower,
     reciprocal_condition,
+    solve_by_lower,
     solve_lower,
     square_lower,
+    subtract_product,
 )
 
 
@@ -38,7 +41,24 @@ def test_each_gives_the_bits_of_scipys_call(size: int, kind: str) -> None:
     if kind == "d":
         for vectors in (half[0], half[:, :3]):
             assert np.array_equal(solve_lower(expected, vectors), lapack.dpotrs(expected, vectors, lower=1)[0])
-        assert reciprocal_condition(expected, 2.0 * size) == lapack.dpocon(expected, 2.0 * size, uplo="L")[0] > 0.0
+        # Not to the bit: its sums begin where its workspace lies.
+        condition, _ = lapack.dpocon(expected, 2.0 * size, uplo="L")
+        assert reciprocal_condition(expected, 2.0 * size) == pytest.approx(condition, rel=1e-12)
+
+
+def test_parts_of_a_matrix_are_worked_on_where_they_lie() -> None:
+    rng = np.random.default_rng(0)
+    whole = np.asfortranarray(rng.normal(size=(30, 30)) + 30.0 * np.eye(30))
+    given, lower = whole.copy(), np.tril(whole[5:12, 5:12])
+    divide_by_lower(whole[14:24, 5:12], whole[5:12, 5:12])
+    assert whole[14:24, 5:12] @ lower.T == pytest.approx(given[14:24, 5:12], abs=1e-12)
+    solve_by_lower(whole[5:12, 5:12], whole[5:12, 14:25])
+    assert lower @ whole[5:12, 14:25] == pytest.approx(given[5:12, 14:25], abs=1e-12)
+    subtract_product(whole[20:23, 0:4], whole[14:17, 5:12], whole[7:11, 14:21])
+    assert whole[20:23, 0:4] == pytest.approx(given[20:23, 0:4] - whole[14:17, 5:12] @ whole[7:11, 14:21].T, abs=1e-12)
+    changed = np.zeros((30, 30), dtype=bool)
+    changed[14:24, 5:12] = changed[5:12, 14:25] = changed[20:23, 0:4] = True
+    assert np.array_equal(whole != given, changed)
 
 
 def test_what_cannot_be_done_is_said() -> None:

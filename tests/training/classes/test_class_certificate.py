@@ -8,6 +8,8 @@ from tests.training.classes.class_trials import ClassOracle, judge_classes, rand
 from tests.training.trials import FAMILIES
 
 from batchlearn.objectives.stopping import PredictionsWithin
+from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.statistics.objective import Objective, ridge
 from batchlearn.training import certificate as certificates
 from batchlearn.training.certificate import BOUNDED, EXACT, LOWER_BOUND, certify
 from batchlearn.training.optimise import Problem, Status, optimise
@@ -38,6 +40,25 @@ def test_the_lower_bound_serves_where_there_are_too_many_coefficients(monkeypatc
             assert violations(trial, certificate, optimum.parameters, truth) == []
             given += 1
     assert given >= 3
+
+
+def test_a_proof_alone_has_a_factor_only_where_nothing_is_proved_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "KEPT_COEFFICIENTS", 0)
+    spared = factored = 0
+    for seed in range(6):
+        trial = random_class_trial(np.random.default_rng((11, seed)), "plain")
+        names = ["x"] * trial.rows.layout.size
+        problem = Problem(trial.objective, trial.rows, PredictionsWithin(), trial.units, names, proof_alone=True)
+        found = optimise(problem, solver=LimitedMemory())
+        proof = found.certification
+        assert found.status is Status.TOLERANCE
+        assert (proof.factor is None) == (proof.certificate.method == LOWER_BOUND)
+        truth = ClassOracle.of(trial.objective, trial.rows).optimum(found.parameters)
+        assert violations(trial, proof.certificate, found.parameters, truth) == []
+        spared += proof.factor is None
+        free = Objective(trial.objective.loss, ridge(trial.rows.layout, 0.0, outputs=trial.objective.loss.outputs))
+        factored += certify(free, trial.rows, found.parameters, proof_alone=True).expansion is not None
+    assert (spared, factored) == (6, 6)
 
 
 def test_a_fit_of_classes_ends_certified() -> None:

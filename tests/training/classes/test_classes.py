@@ -11,6 +11,9 @@ from sklearn.linear_model import LogisticRegression
 
 import batchlearn as bl
 from batchlearn.models.files import load
+from batchlearn.solvers.quasi_newton import LimitedMemory
+from batchlearn.training import certificate as certificates
+from batchlearn.training import optimise
 from batchlearn.training.evaluate import evaluate
 from batchlearn.training.verification.stored import verify_model
 
@@ -39,6 +42,24 @@ def test_a_text_of_three_values_is_learned_certified(fit: bl.Fit) -> None:
     assert figures["metrics"]["accuracy"]["value"] > 0.55
     loo = figures["leave_one_out"]["log_loss"]["value"]
     assert loo == pytest.approx(figures["metrics"]["log_loss"]["value"], rel=0.1)
+
+
+def test_many_coefficients_are_left_out_one_by_one_only_where_drift_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(optimise, "default_solver", lambda *_: LimitedMemory())
+    rows = flowers(1_500)
+    rows = rows.append_column("day", pa.array(np.arange(1_500)))
+    drawn = rows.drop_columns(["day"])
+    few, *_ = fits = [bl.train(bl.read(drawn, target="kind"))]
+    monkeypatch.setattr(certificates, "KEPT_COEFFICIENTS", 1)
+    fits += [bl.train(bl.read(drawn, target="kind")), bl.train(bl.read(rows, target="kind", time="day"))]
+    told = [one.evaluation for one in fits if one.evaluation is not None]
+    assert [one.leave_one_out is not None for one in told] == [True, False, True]
+    assert told[2].drift is not None
+    assert told[1].metrics["log_loss"].value == pytest.approx(told[0].metrics["log_loss"].value, rel=1e-4)
+    assert fits[1].certificate == few.certificate
+    assert fits[1].standard_errors == few.standard_errors
 
 
 def test_coefficients_of_a_column_sum_to_zero_and_are_the_ones_that_drew_the_labels(fit: bl.Fit) -> None:

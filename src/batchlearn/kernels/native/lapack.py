@@ -1,13 +1,14 @@
 """LAPACK's work on triangles, as SciPy brings it, with Python's lock released: SciPy's own calls hold it to the end.
 
-Matrices are square and in the order of Fortran; of them the lower triangle is read, and written where work is in place.
+Matrices are in the order of Fortran; of square ones the lower triangle is read, and written where work is in place. In
+strips of large matrices numbers may be of single precision.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from pathlib import Path
@@ -17,7 +18,10 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-_LOWER, _NOT_UNIT = ctypes.byref(ctypes.c_char(b"L")), ctypes.byref(ctypes.c_char(b"N"))
+_LOWER, _RIGHT, _TURNED, _NOT = (ctypes.byref(ctypes.c_char(letter)) for letter in (b"L", b"R", b"T", b"N"))
+_ONE, _LESS_ONE = (
+    {"d": ctypes.byref(ctypes.c_double(one)), "f": ctypes.byref(ctypes.c_float(one))} for one in (1.0, -1.0)
+)
 
 
 def addresses_in(module: str) -> Any:
@@ -37,9 +41,9 @@ def addresses_in(module: str) -> Any:
     return sys.modules[name].__pyx_capi__
 
 
-def _routine(name: str) -> Callable[..., Any]:
+def _routine(name: str, module: str = "cython_lapack") -> Callable[..., Any]:
     """Return a routine by the address that SciPy gives to compiled code."""
-    capsule, capsules = addresses_in("cython_lapack")[name], ctypes.pythonapi
+    capsule, capsules = addresses_in(module)[name], ctypes.pythonapi
     capsules.PyCapsule_GetName.restype, capsules.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]
     address = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(("PyCapsule_GetPointer", capsules))(
         capsule, capsules.PyCapsule_GetName(capsule)
@@ -48,21 +52,34 @@ def _routine(name: str) -> Callable[..., Any]:
     return ctypes.CFUNCTYPE(None)(address)
 
 
-# By the numbers of the matrix: of double and of single precision.
-_POTRF, _TRTRI, _LAUUM = ({kind: _routine(f"{kind}{name}") for kind in "ds"} for name in ("potrf", "trtri", "lauum"))
+# By the numbers of the matrix, as NumPy names them: of double and of single precision.
+_POTRF, _TRTRI, _LAUUM = (
+    {kind: _routine(f"{letter}{name}") for kind, letter in ("dd", "fs")} for name in ("potrf", "trtri", "lauum")
+)
+_TRSM, _GEMM = (
+    {kind: _routine(f"{letter}{name}", "cython_blas") for kind, letter in ("dd", "fs")} for name in ("trsm", "gemm")
+)
 _dpotrs, _dpocon = map(_routine, ("dpotrs", "dpocon"))
 
 
 def _at(array: NDArray[Any], kinds: str = "d") -> ctypes.c_void_p:
-    if not (array.flags["F"] and array.flags["W"] and array.dtype.char in kinds):
+    if not (array.strides[0] == array.itemsize and array.flags["W"] and array.dtype.char in kinds):
         raise ValueError("LAPACK works in place: an array needs to be of floats, in the order of Fortran")
     return ctypes.c_void_p(array.ctypes.data)
 
 
+def _matrix(matrix: NDArray[np.floating[Any]], kinds: str = "df") -> tuple[Any, Any]:
+    """Return where a matrix lies and how far apart its columns are, of a part of a matrix as far as in the whole."""
+    return _at(matrix, kinds), ctypes.byref(ctypes.c_int(max(matrix.strides[1] // matrix.itemsize, 1)))
+
+
+def _sizes(*sizes: int) -> Iterator[Any]:
+    return (ctypes.byref(ctypes.c_int(size)) for size in sizes)
+
+
 def _in_place(routines: dict[str, Callable[..., Any]], matrix: NDArray[np.floating[Any]], *letters: Any) -> int:
-    place, routine = _at(matrix, "df"), routines["s" if matrix.dtype.char == "f" else "d"]
-    size, information = ctypes.byref(ctypes.c_int(len(matrix))), ctypes.c_int()
-    routine(*letters, size, place, size, ctypes.byref(information))
+    place, information = _matrix(matrix), ctypes.c_int()
+    routines[matrix.dtype.char](*letters, *_sizes(len(matrix)), *place, ctypes.byref(information))
     return information.value
 
 
@@ -73,12 +90,33 @@ def factor_lower(matrix: NDArray[np.floating[Any]]) -> int:
 
 def invert_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a triangle by its inverse; return 0, or which entry of the diagonal is zero."""
-    return _in_place(_TRTRI, matrix, _LOWER, _NOT_UNIT)
+    return _in_place(_TRTRI, matrix, _LOWER, _NOT)
 
 
 def square_lower(matrix: NDArray[np.floating[Any]]) -> int:
     """Replace a triangle L by the lower triangle of L'L; return 0."""
     return _in_place(_LAUUM, matrix, _LOWER)
+
+
+def divide_by_lower(matrix: NDArray[np.floating[Any]], lower: NDArray[np.floating[Any]]) -> None:
+    """Replace a matrix A, (m, d), by A L'^-1."""
+    kind, letters = matrix.dtype.char, (_RIGHT, _LOWER, _TURNED, _NOT)
+    _TRSM[kind](*letters, *_sizes(*matrix.shape), _ONE[kind], *_matrix(lower, kind), *_matrix(matrix, kind))
+
+
+def solve_by_lower(lower: NDArray[np.floating[Any]], matrix: NDArray[np.floating[Any]]) -> None:
+    """Replace a matrix A, (d, m), by L^-1 A."""
+    kind, letters = matrix.dtype.char, (_LOWER, _LOWER, _NOT, _NOT)  # the first for the left side
+    _TRSM[kind](*letters, *_sizes(*matrix.shape), _ONE[kind], *_matrix(lower, kind), *_matrix(matrix, kind))
+
+
+def subtract_product(
+    total: NDArray[np.floating[Any]], left: NDArray[np.floating[Any]], right: NDArray[np.floating[Any]]
+) -> None:
+    """Subtract A B' of matrices (m, k) and (n, k) from a total (m, n), in place."""
+    kind, sizes = total.dtype.char, _sizes(*total.shape, left.shape[1])
+    matrices, into = (*_matrix(left, kind), *_matrix(right, kind)), (_ONE[kind], *_matrix(total, kind))
+    _GEMM[kind](_NOT, _TURNED, *sizes, _LESS_ONE[kind], *matrices, *into)
 
 
 def solve_lower(factor: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArray[np.float64]:
