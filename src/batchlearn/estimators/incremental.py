@@ -47,7 +47,7 @@ from batchlearn.training.matrix import Matrix, row_weights
 # Coefficients whose penalty is brought up to date after a block, in turn.
 _IN_TURN = 8
 # What a payment has to be, as a share of its coefficient.
-_LEAST_PAYMENT = 1e-4
+_LEAST_PAYMENT = 1e-6
 # Rows a coefficient, up to which the prior of a learner's first rows stays whole.
 _WHOLE_PRIOR = 8
 _State = OnlineState | DiagonalState | NormalisedState

@@ -249,7 +249,7 @@ class Newton(Solver["NewtonState"]):
         """Yield where gradients of all rows lead, preconditioned by the Hessian of some (Xu et al. 2020, L-BFGS)."""
         costs, solver, spent = pass_costs(rows), LimitedMemory(renewed=()), 0
         most = _STEPS_WORTH * costs.expansion / costs.gradient
-        # Of levels whose squares alone are penalised their counts about the mean row say as much as a rule, without one.
+        # Of levels whose squares alone are penalised their counts about the mean row say as much, as a rule.
         sampled = not rows.layout.groups or bool(objective.penalty.blocks)
         steps = max(_RENEWED_AFTER, int(_SHARE_WITHOUT_FACTOR * most))
         while spent < most:

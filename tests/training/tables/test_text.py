@@ -199,7 +199,8 @@ def test_a_row_is_predicted_alone_as_in_its_batch(fit: Fit) -> None:
         alone = fit.model.predict(rows.slice(row, 1), bounds=True)
         assert alone.response.tobytes() == batch.response[row : row + 1].tobytes()
         assert alone.bound is not None
-        assert alone.bound.tobytes() == batch.bound[row : row + 1].tobytes()
+        # Of bounds that are products of BLAS the last digit depends on the rows beside.
+        assert alone.bound == pytest.approx(batch.bound[row : row + 1], rel=1e-13)
 
 
 def test_bounds_without_the_inverse_count_words_too(fit: Fit) -> None:
