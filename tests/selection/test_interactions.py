@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from batchlearn.data.split import with_lots
 from batchlearn.kernels.design import Floats
 from batchlearn.objectives.losses import LOSSES
 from batchlearn.progress import finish
+from batchlearn.selection import interactions
 from batchlearn.selection.coarsening import coarsened
 from batchlearn.selection.interactions import PairCandidate, _interaction, _recode, best_pairs
 from batchlearn.selection.penalty_selection import select_penalties
@@ -145,6 +147,20 @@ def test_of_two_columns_that_say_the_same_one_is_paired() -> None:
     assert set(first.term.columns) < {"a", "a twin", "b"}
     assert set(second.term.columns) < {"a", "a twin", "c"}
     assert len(ranked("squared", columns, count=1)) == 1
+
+
+@pytest.mark.parametrize("step", [1, -1])
+def test_of_two_pairs_that_say_the_same_the_name_decides_and_not_the_last_digits(
+    step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng, calls = np.random.default_rng(8), count(0, step)
+    codes = rng.integers(0, 4, size=(3000, 2))
+    label = rng.normal(size=(4, 4))[codes[:, 0], codes[:, 1]] + 0.1 * rng.normal(size=3000)
+    a, b = ([f"l{one}" for one in own] for own in codes.T)
+    # Each pair that is looked at gains a little more, or less, than the one before.
+    monkeypatch.setattr(interactions, "_interaction", lambda *given: _interaction(*given) * (1.0 + 1e-13 * next(calls)))
+    (best,) = ranked("squared", {"b": b, "c": a, "d": a, "label": label}, count=1)
+    assert best.term.column == "b x c"
 
 
 def test_shifts_of_whole_rows_and_columns_are_no_interaction() -> None:

@@ -151,7 +151,8 @@ def _table(
         best = int(np.argmax(gains))
         steps.append(shrunk[best].ravel())
         gain += gains[best]
-    return PairTerm(first, second), cell, np.stack(steps), gain
+    # Two columns may say the same: which of their pairs comes first is for their names to say, not for the last digits.
+    return PairTerm(first, second), cell, np.stack(steps), float(f"{gain:.9g}")
 
 
 def _interaction(gradient: Floats, hessian: Floats) -> Floats:
