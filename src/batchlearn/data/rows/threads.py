@@ -18,7 +18,6 @@ from batchlearn.errors import UsageError, quoted
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-_LARGEST_THREADS = 256
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
