@@ -180,7 +180,7 @@ class DiagonalWalk {
             double along = 0.0, bend = 0.0;
             if (reach > 0.0) {
                 const Proximal found = proximal(slopes_, before, slope, curvature, now, label, weight, reach);
-                along = found.step / reach, bend = found.curvature;
+                along = found.along, bend = found.curvature;
             }
             move(dense_, x, along, bend, stride);
             scatter(along, bend);

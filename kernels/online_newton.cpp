@@ -9,20 +9,36 @@ namespace {
 // Rows whose rank-one updates of the inverse curvature are made in one sweep over it, which also multiplies the next ones.
 constexpr int SWEPT = 4;
 
-// P -= sum_b o_b o_b', then reach_b = P x_b; all of SWEPT rows, `stride` numbers apart.
-void sweep(double* inverse, Count size, Count stride, const double* taken, const double* x, double* reach) {
-    for (Count j = 0; j < stride; j += LANES) {
-        Doubles own[SWEPT], total[SWEPT] = {};
-        for (int b = 0; b < SWEPT; ++b) own[b] = load(taken + b * stride + j);
-        for (Count i = 0; i < size; ++i) {
-            double* place = inverse + i * stride + j;
-            Doubles p = load(place);
-            for (int b = 0; b < SWEPT; ++b) p = fused(all(-taken[b * stride + i]), own[b], p);
-            store(place, p);
-            for (int b = 0; b < SWEPT; ++b) total[b] = fused(all(x[b * stride + i]), p, total[b]);
+// P -= sum_b o_b o_b', then reach_b = P x_b, in WIDE vectors of columns from j on; all of SWEPT rows, `stride` apart.
+template <int WIDE>
+ALWAYS inline void sweep_columns(double* inverse, Count size, Count stride, Count j, const double* taken, const double* x,
+                                 double* reach) {
+    Doubles own[SWEPT][WIDE], total[SWEPT][WIDE] = {};
+    for (int b = 0; b < SWEPT; ++b)
+        for (int k = 0; k < WIDE; ++k) own[b][k] = load(taken + b * stride + j + k * LANES);
+    for (Count i = 0; i < size; ++i) {
+        double* place = inverse + i * stride + j;
+        Doubles p[WIDE];
+        for (int k = 0; k < WIDE; ++k) p[k] = load(place + k * LANES);
+        for (int b = 0; b < SWEPT; ++b) {
+            const Doubles one = all(-taken[b * stride + i]);
+            for (int k = 0; k < WIDE; ++k) p[k] = fused(one, own[b][k], p[k]);
         }
-        for (int b = 0; b < SWEPT; ++b) store(reach + b * stride + j, total[b]);
+        for (int k = 0; k < WIDE; ++k) store(place + k * LANES, p[k]);
+        for (int b = 0; b < SWEPT; ++b) {
+            const Doubles one = all(x[b * stride + i]);
+            for (int k = 0; k < WIDE; ++k) total[b][k] = fused(one, p[k], total[b][k]);
+        }
     }
+    for (int b = 0; b < SWEPT; ++b)
+        for (int k = 0; k < WIDE; ++k) store(reach + b * stride + j + k * LANES, total[b][k]);
+}
+
+// Two vectors at a time: a number of `taken` or `x` that is read serves both.
+void sweep(double* inverse, Count size, Count stride, const double* taken, const double* x, double* reach) {
+    Count j = 0;
+    for (; j + 2 * LANES <= stride; j += 2 * LANES) sweep_columns<2>(inverse, size, stride, j, taken, x, reach);
+    if (j < stride) sweep_columns<1>(inverse, size, stride, j, taken, x, reach);
 }
 
 class NewtonWalk {
@@ -63,7 +79,6 @@ class NewtonWalk {
                const double* views = nullptr, double* seen = nullptr) {
         // 1. P x of all of them, after what the rows before took; predictors, slopes there, and products x_t'P x_b.
         sweep(inverse_, size_, stride_, taken_, x_, reach_);
-        for (Count i = 0; i < SWEPT * stride_; ++i) taken_[i] = 0.0;
         Doubles sums[2 * LANES] = {};
         for (Count i = 0; i < stride_; i += LANES) {
             Doubles *next = sums, x[SWEPT];
@@ -93,22 +108,30 @@ class NewtonWalk {
             if (!(reach > 0.0) || weight[b] == 0.0) continue;
             const Proximal found =
                 proximal(slopes, start[b], at.slope[b], at.curvature[b], eta[b], label[b], weight[b], reach);
-            gain[b] = found.curvature / (1.0 + found.curvature * reach);
-            along[b] = found.step / reach;
+            gain[b] = found.curvature * found.rest;
+            along[b] = found.along;
             for (int t = b + 1; t < count; ++t) eta[t] += along[b] * met[t][b];
         }
         // 3. The same in coefficients.
-        for (int b = 0; b < count; ++b) {
-            if (views) seen[b] = dot(w_, views + b * stride_, stride_);
-            double *own = reach_ + b * stride_, *taken = taken_ + b * stride_;
-            for (int s = 0; s < b; ++s) add_times(own, -gain[s] * met[b][s], reach_ + s * stride_, stride_);
-            const double share = __builtin_sqrt(gain[b]);
-            for (Count i = 0; i < stride_; i += LANES) {
-                const Doubles direction = load(own + i);
-                store(w_ + i, load(w_ + i) + along[b] * direction);
-                store(taken + i, share * direction);
-            }
+        double pull[SWEPT][SWEPT], share[SWEPT];
+        for (int b = 0; b < SWEPT; ++b) {
+            for (int s = 0; s < b; ++s) pull[b][s] = -gain[s] * met[b][s];
+            share[b] = __builtin_sqrt(gain[b]);
         }
+        Doubles views_of[SWEPT] = {};
+        for (Count i = 0; i < stride_; i += LANES) {
+            Doubles w = load(w_ + i), own[SWEPT];
+            for (int b = 0; b < SWEPT; ++b) {
+                own[b] = load(reach_ + b * stride_ + i);
+                for (int s = 0; s < b; ++s) own[b] = fused(all(pull[b][s]), own[s], own[b]);
+                if (views) views_of[b] = fused(w, load(views + b * stride_ + i), views_of[b]);
+                w = fused(all(along[b]), own[b], w);
+                store(taken_ + b * stride_ + i, share[b] * own[b]);
+            }
+            store(w_ + i, w);
+        }
+        if (views)
+            for (int b = 0; b < count; ++b) seen[b] = sum(views_of[b]);
     }
 
     // What the last rows took.
@@ -147,35 +170,28 @@ inline void whole_rows(const RowReader& reader, Count first, int count, std::int
     }
 }
 
-// The penalty of each coefficient that is due is a row of its own: its indicator, of label 0 and a squared loss. One that
-// would move its coefficient by next to nothing waits.
-void pay(NewtonWalk& walk, const PenaltyTurns& turns, Count size, Count* places) {
+// The penalty of each coefficient in turn is a row of its own: its indicator, of label 0 and a squared loss. They are
+// learned together, and wait while none would move its coefficient by more than next to nothing.
+void pay(NewtonWalk& walk, const PenaltyTurns& turns, Count size) {
     const Count columns = size - turns.lead, many = columns < turns.in_turn ? columns : turns.in_turn;
-    double eta[SWEPT], strength[SWEPT];
-    const double none[SWEPT] = {};
-    int count = 0;
-    const auto learn = [&] {
-        walk.learn(PlainSlopes<Squared>(), count, eta, none, strength);
-        walk.clear();
-        count = 0;
-    };
-    Count due = 0;
-    for (Count k = 0; k < many; ++k) {
-        const Count place = turns.lead + (*turns.turn * turns.in_turn + k) % columns;
-        const double share = turns.strengths[place] * (*turns.weight - turns.paid[place]) * walk.variance(place);
-        if (share > turns.least) places[due++] = place;
-    }
-    walk.clear();
-    for (Count k = 0; k < due; ++k) {
-        const Count place = places[k];
-        walk.x()[count * walk.stride() + place] = 1.0;
-        eta[count] = 0.0;
-        strength[count++] = turns.strengths[place] * (*turns.weight - turns.paid[place]);
-        turns.paid[place] = *turns.weight;
-        if (count == SWEPT) learn();
-    }
-    if (count) learn();
+    const Count first = *turns.turn * turns.in_turn;
     *turns.turn += 1;
+    const auto place = [&](Count k) { return turns.lead + (first + k) % columns; };
+    const auto owed = [&](Count j) { return turns.strengths[j] * (*turns.weight - turns.paid[j]); };
+    bool due = false;
+    for (Count k = 0; k < many; ++k) due |= owed(place(k)) * walk.variance(place(k)) > turns.least;
+    if (!due) return;
+    const double none[SWEPT] = {};
+    for (Count k = 0; k < many; k += SWEPT) {
+        const int count = static_cast<int>(many - k < SWEPT ? many - k : SWEPT);
+        double eta[SWEPT] = {}, strength[SWEPT];
+        walk.clear();
+        for (int b = 0; b < count; ++b) {
+            const Count j = place(k + b);
+            walk.x()[b * walk.stride() + j] = 1.0, strength[b] = owed(j), turns.paid[j] = *turns.weight;
+        }
+        walk.learn(PlainSlopes<Squared>(), count, eta, none, strength);
+    }
 }
 
 template <class Slopes>
@@ -187,11 +203,11 @@ void follow_newton(const Stretch& rows, const Stretch* shown, const Slopes& slop
     const Count most = reader.most_entries() + (shown ? views.most_entries() : 0) + 1, stride = walk.stride();
     Numbers<std::int64_t> column(most);
     Numbers<double> value(most), view(shown ? SWEPT * stride : 0);
-    Numbers<Count> places(turns.in_turn);
     for (Count first = 0; first < rows.rows; first += SWEPT) {
         const int count = static_cast<int>(rows.rows - first < SWEPT ? rows.rows - first : SWEPT);
         double eta[SWEPT], label[SWEPT], weight[SWEPT], seen[SWEPT];
-        walk.clear();
+        // Dense columns are written whole.
+        if (rows.size > rows.lead() || count < SWEPT) walk.clear();
         if (shown)
             for (Count i = 0; i < SWEPT * stride; ++i) view[i] = 0.0;
         whole_rows(reader, first, count, column, value, walk.x(), stride);
@@ -203,7 +219,7 @@ void follow_newton(const Stretch& rows, const Stretch* shown, const Slopes& slop
             predictors[first + b] = shown ? seen[b] + views.offset(first + b) : eta[b];
             if (turns.strengths) *turns.weight += weight[b];
         }
-        if (turns.strengths && (first + count) % turns.block == 0) pay(walk, turns, rows.size, places);
+        if (turns.strengths && (first + count) % turns.block == 0) pay(walk, turns, rows.size);
     }
     walk.settle();
 }

@@ -186,14 +186,17 @@ class RowReader {
             for (Count r = 0; r < count; ++r) {
                 const T* row = from + r * rows_.row_stride;
                 double* to = out + r * distance + first;
-                Count j = 0;
-                for (; j + LANES <= columns; j += LANES) {
+                const auto eight = [&](Count j) {
                     Eight values;
                     std::memcpy(&values, row + j, sizeof values);
                     const Doubles moved = __builtin_convertvector(values, Doubles) - load(shift_ + j);
                     store(to + j, exact_ ? moved * load(scale_ + j) : moved / load(scale_ + j));
-                }
-                for (; j < columns; ++j) to[j] = read(row[j], j);
+                };
+                Count j = 0;
+                for (; j + LANES <= columns; j += LANES) eight(j);
+                if (j < columns && columns >= LANES) eight(columns - LANES);  // some of them once more
+                else
+                    for (; j < columns; ++j) to[j] = read(row[j], j);
             }
             return;
         }

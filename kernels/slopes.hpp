@@ -47,24 +47,28 @@ struct HuberSlopes {
 // A step is no longer than one over the constant, and a first row may send a predictor to where exp ends.
 constexpr int PROXIMAL_STEPS = 1000;
 
+// (z - eta) / reach, weight times curvature at z, and 1 / (1 + reach * that).
 struct Proximal {
-    double step, curvature;
+    double along, curvature, rest;
 };
 
-// z - eta and weight times curvature at z, by Newton steps short enough to be safe, from a point whose slope and curvature
-// are known.
+// The least point z of weight * loss(z) + (z - eta)^2 / (2 reach), by Newton steps short enough to be safe, from a point
+// whose slope and curvature are known.
 template <class Slopes>
 __attribute__((always_inline)) inline Proximal proximal(const Slopes& slopes, double point, double slope, double curvature,
                                                         double eta, double label, double weight, double reach) {
     for (int k = 0;; ++k) {
-        const double residual = point - eta + reach * (weight * slope);
-        double change = -residual / (1.0 + reach * (weight * curvature));
+        const double residual = point - eta + reach * (weight * slope), bend = weight * curvature;
+        const double rest = 1.0 / (1.0 + reach * bend);
+        double change = -residual * rest;
         const double size = Slopes::self_concordance * __builtin_fabs(change);
         // Where slope and curvature overflow neither is a number, but the side is known.
         if (Slopes::self_concordance > 0.0 && !(size <= 1.0))
             change = (residual > 0.0 ? -1.0 : 1.0) / Slopes::self_concordance;
+        // The slope there says the step as well: no quotient by the reach to wait for.
+        if (size < 0.05) return {-weight * (slope + curvature * change), bend, rest};
         point += change;
-        if (size < 0.05 || k + 1 == PROXIMAL_STEPS) return {point - eta, weight * curvature};
+        if (k + 1 == PROXIMAL_STEPS) return {(point - eta) / reach, bend, rest};
         const Derivatives at = slopes(all(point), all(label));
         slope = at.slope[0], curvature = at.curvature[0];
     }

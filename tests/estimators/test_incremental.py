@@ -157,9 +157,9 @@ def test_the_prior_of_the_first_rows_is_taken_back() -> None:
 def test_what_is_taken_from_the_prior_is_taken_from_the_curvature_alone() -> None:
     x, y = drawn("classes", 1024)
     before: Learner = learn(LinearClassifier(alpha=1e-3), "classes", x[:1000], y[:1000], [])._learner
-    after = _faded(replace(before, blocks=32))
+    after = _faded(replace(before, blocks=16))
     assert before.prior is not None
-    gone = np.append(0.0, before.prior * (_share_of_prior(before, 16) - _share_of_prior(before, 32)))
+    gone = np.append(0.0, before.prior * (_share_of_prior(before, 4) - _share_of_prior(before, 16)))
     assert gone[1] > 0.1
     states: Any = before.state, after.state
     curvatures = [np.linalg.inv(state.inverse) for state in states]
@@ -167,7 +167,7 @@ def test_what_is_taken_from_the_prior_is_taken_from_the_curvature_alone() -> Non
     # What the rows said, curvature times parameters, stays.
     said = [curvature @ state.parameters for curvature, state in zip(curvatures, states, strict=True)]
     np.testing.assert_allclose(said[0], said[1], rtol=1e-7, atol=1e-7)
-    assert _faded(replace(before, blocks=33)).state is before.state
+    assert _faded(replace(before, blocks=32)).state is before.state
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -37,7 +37,7 @@ from batchlearn.objectives.penalties import Quadratic
 from batchlearn.solvers import ReadingPlan
 from batchlearn.solvers.batches import compiled_loss
 from batchlearn.solvers.online.diagonal import DiagonalNewton
-from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState, inverted
+from batchlearn.solvers.online.newton import FAINT, MOST_COEFFICIENTS, OnlineNewton, OnlineState
 from batchlearn.solvers.online.normalised import NormalisedGradient
 from batchlearn.statistics.objective import Objective
 from batchlearn.statistics.rowwise import predictor, weighted_slope
@@ -46,7 +46,7 @@ from batchlearn.training.matrix import Matrix, row_weights
 
 # Coefficients whose penalty is brought up to date after a block, in turn.
 _IN_TURN = 8
-# What a payment has to be, as a share of its coefficient.
+# What one of their payments has to be, as a share of its coefficient.
 _LEAST_PAYMENT = 1e-6
 # Rows a coefficient, up to which the prior of a learner's first rows stays whole.
 _WHOLE_PRIOR = 8
@@ -199,8 +199,8 @@ def _blocks_learned(learner: Learner, values: Any, label: Floats, weight: Floats
     fast = compiled_loss(learner.loss) is not None and native.compiled() is not None
     first = 0
     while first < whole:
-        # The prior fades where the number of blocks is a power of two.
-        till_faded = (1 << learner.blocks.bit_length()) - learner.blocks if learner.prior is not None else whole
+        # The prior fades where the number of blocks is a power of four.
+        till_faded = (1 << learner.blocks.bit_length() + learner.blocks.bit_length() % 2) - learner.blocks if learner.prior is not None else whole
         part = slice(first, min(first + (till_faded if fast else 1) * BLOCK, whole))
         learner = _learned(learner, values[part], label[part], weight[part], in_turn=fast)
         learner = learner if fast else _turned(learner)
@@ -226,13 +226,15 @@ def _with_prior(learner: Learner, values: Any) -> Learner:
 def _faded(learner: Learner) -> Learner:
     """Take from the prior what the number of rows no longer needs: in the end the objective is the penalised one."""
     state, count = learner.state, learner.blocks
-    if learner.prior is None or count & (count - 1) or not isinstance(state, OnlineState):
+    if learner.prior is None or count & (count - 1) or not count.bit_length() % 2 or not isinstance(state, OnlineState):
         return learner
-    gone = (_share_of_prior(learner, count // 2) - _share_of_prior(learner, count)) * learner.prior
+    gone = (_share_of_prior(learner, count // 4) - _share_of_prior(learner, count)) * learner.prior
     if not gone.any():
         return learner
     gone = np.append(np.zeros(int(learner.layout.intercept)), gone)
-    inverse = inverted(inverted(state.inverse) - np.diag(gone))
+    # (P^-1 - D)^-1; D P is below a half, for the curvature has at least twice the prior that goes.
+    inverse = np.linalg.solve(np.eye(len(gone)) - state.inverse * gone, state.inverse)
+    inverse = 0.5 * (inverse + inverse.T)
     parameters = state.parameters + inverse @ (gone * state.parameters)
     return replace(learner, state=replace(state, parameters=parameters, inverse=inverse))
 
@@ -256,14 +258,17 @@ def _scaled(learner: Learner, values: Any) -> Learner:
     """Give each column the size of its first value that differs from the shift, as a power of two."""
     if learner.seen.all():
         return learner
-    new = np.flatnonzero(~learner.seen)
-    part = values[:, new].toarray() if issparse(values) else np.asarray(values[:, new], dtype=np.float64)
-    distance = np.abs(part - learner.shift[new])
-    met = distance > 0.0
-    first = distance[np.argmax(met, axis=0), np.arange(len(new))]
     scale, seen = learner.scale.copy(), learner.seen.copy()
-    scale[new] = np.where(first > 0.0, np.exp2(np.rint(np.log2(np.where(first > 0.0, first, 1.0)))), 1.0)
-    seen[new] = met.any(axis=0)
+    for rows in (values[:BLOCK], values):  # most columns have theirs among the first rows
+        new = np.flatnonzero(~seen)
+        if not len(new):
+            break
+        part = rows[:, new].toarray() if issparse(rows) else np.asarray(rows[:, new], dtype=np.float64)
+        distance = np.abs(part - learner.shift[new])
+        met = distance > 0.0
+        first = distance[np.argmax(met, axis=0), np.arange(len(new))]
+        scale[new] = np.where(first > 0.0, np.exp2(np.rint(np.log2(np.where(first > 0.0, first, 1.0)))), 1.0)
+        seen[new] = met.any(axis=0)
     return replace(learner, scale=scale, seen=seen)
 
 
@@ -335,16 +340,14 @@ def _turned(learner: Learner) -> Learner:
     columns = size - lead
     places = lead + (learner.turn * _IN_TURN + np.arange(min(_IN_TURN, columns))) % max(columns, 1)
     precision = _strengths(learner)[places] * (learner.weight - paid[places])
-    pays = precision * np.diagonal(state.inverse)[places] > _LEAST_PAYMENT
-    due = places[pays]
-    if not len(due):
+    if not np.any(precision * np.diagonal(state.inverse)[places] > _LEAST_PAYMENT):
         return replace(learner, turn=learner.turn + 1)
-    inner = np.diag(1.0 / precision[pays]) + state.inverse[np.ix_(due, due)]
-    gain = np.linalg.solve(inner, state.inverse[due])  # (due, d)
-    parameters = state.parameters - state.parameters[due] @ gain
-    inverse = state.inverse - state.inverse[:, due] @ gain
+    inner = np.eye(len(places)) + precision[:, None] * state.inverse[np.ix_(places, places)]
+    gain = np.linalg.solve(inner, precision[:, None] * state.inverse[places])  # (places, d)
+    parameters = state.parameters - state.parameters[places] @ gain
+    inverse = state.inverse - state.inverse[:, places] @ gain
     paid = paid.copy()
-    paid[due] = learner.weight
+    paid[places] = learner.weight
     state = replace(state, parameters=parameters, inverse=0.5 * (inverse + inverse.T))
     return replace(learner, state=state, paid=paid, turn=learner.turn + 1)
 
