@@ -11,7 +11,6 @@ that puts episodes first.)
 from __future__ import annotations
 
 import heapq
-import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
@@ -66,42 +65,48 @@ def best_pairs(
     for position in sorted(int(k) for k in np.argsort(-np.asarray(spread), kind="stable")[:_MOST_TERMS]):
         term = encoding.groups[position]
         if isinstance(term, BinTerm | LevelTerm | CalendarTerm):
-            counts = np.bincount(codes[position], minlength=len(term.names))
-            sides.append(_Side(term, counts, codes[position]))
+            sides.append(_Side(term, codes[position], stretches * (len(term.names) + 1) + codes[position]))
+    coarse = [side.coarse(stretches) for side in sides]
     # 2. Their pairs. One that is shrunk leaves some of its signal behind and would be proposed again; and a column may
     # be called as a pair would be.
     known = {*(term.column for term in encoding.numbers), *(term.column for term in encoding.groups)}
-    free = [(a, b) for a, b in combinations(sides, 2) if PairTerm(a.term, b.term).column not in known]
+    free = []
+    for i, j in combinations(range(len(sides)), 2):
+        if PairTerm(sides[i].term, sides[j].term).column not in known:
+            few = len(sides[i].term.names) * len(sides[j].term.names) <= _CELLS
+            free.append((sides[i], sides[j]) if few else (coarse[i], coarse[j]))
     # 3. The best one after the other. Gains shrink, or nearly always do, as other pairs come in: one whose gain, looked
     # at again, is still the highest is the best, and the others need no second look (Minoux 1978).
     found: list[PairCandidate] = []
-    queue = []
-    for number, pair in enumerate(free):
-        term, _, _, gain = _table(*pair, slope, curvature, stretches)
-        queue.append((-gain, term.column, number, 0))
+    queue, count_of = [], int(stretches.max()) + 1
+    for number, (a, b) in enumerate(free):
+        queue.append((-_table(a, b, slope, curvature, count_of)[2], PairTerm(a.term, b.term).column, number, 0))
     heapq.heapify(queue)
     while queue and len(found) < count and queue[0][0] < 0.0:
         _, name, number, beside = heapq.heappop(queue)
-        term, cell, step, gain = _table(*free[number], slope, curvature, stretches)
+        a, b = free[number]
+        cell, step, gain = _table(a, b, slope, curvature, count_of)
         if beside < len(found):
             heapq.heappush(queue, (-gain, name, number, len(found)))
             continue
-        found.append(PairCandidate(term, gain))
-        slope = slope + curvature * np.pad(step, ((0, 0), (0, 1)))[:, cell]
+        found.append(PairCandidate(PairTerm(a.term, b.term), gain))
+        slope = slope + curvature * step[:, cell]
     return found
 
 
 class _Side(NamedTuple):
     term: SingleTerm
-    counts: NDArray[np.intp]
-    codes: NDArray[np.intp]
+    codes: NDArray[np.intp]  # (n,): the number of levels for a row without one
+    of_stretch: NDArray[np.intp]  # (n,): the same, one stretch's after the other's
 
-    def coarse(self, most: int) -> tuple[SingleTerm, NDArray[np.intp]]:
-        """Return the term with at most `most` levels, and the rows' codes in it."""
-        term = coarsened(self.term, self.counts, most)
+    def coarse(self, stretches: NDArray[np.intp]) -> _Side:
+        """Return the term with at most _SIDE levels, and the rows' codes in it."""
+        counts = np.bincount(self.codes, minlength=len(self.term.names))
+        term = coarsened(self.term, counts, _SIDE)
         if term is self.term:
-            return term, self.codes
-        return term, _recode(self.term, term)[self.codes]
+            return self
+        codes = _recode(self.term, term)[self.codes]
+        return _Side(term, codes, stretches * (len(term.names) + 1) + codes)
 
 
 def _recode(fine: SingleTerm, coarse: SingleTerm) -> NDArray[np.intp]:
@@ -121,38 +126,33 @@ def _recode(fine: SingleTerm, coarse: SingleTerm) -> NDArray[np.intp]:
 
 
 def _table(
-    a: _Side, b: _Side, slopes: Floats, curvatures: Floats, stretches: NDArray[np.intp]
-) -> tuple[PairTerm, NDArray[np.intp], Floats, float]:
-    """Return a pair, where each row is in it, the steps of its cells (outputs, cells), and what it is worth.
+    a: _Side, b: _Side, slopes: Floats, curvatures: Floats, stretches: int
+) -> tuple[NDArray[np.intp], Floats, float]:
+    """Return where each row is in a pair's tables, the steps of all cells (outputs, cells), and what the pair is worth.
 
-    From the rows' slopes and curvatures (outputs, n) and stretches (n,). A row's cell, (n,), is of the table of its
-    stretch; the number of cells for a row without a level. Steps are each stretch's Newton step from all the others,
-    shrunk as if some rows of average curvature spoke against each cell, as many as serve the pair best.
+    From the rows' slopes and curvatures (outputs, n). A row's cell, (n,), is of the table of its stretch, whose last
+    row and column are of those without a level: their steps are 0. Others are each stretch's Newton step from all the
+    others, shrunk as if some rows of average curvature spoke against each cell, as many as serve the pair best.
     """
-    full = len(a.term.names) * len(b.term.names) <= _CELLS
-    first, codes_a = a.coarse(len(a.term.names) if full else _SIDE)
-    second, codes_b = b.coarse(len(b.term.names) if full else _SIDE)
-    shape = int(stretches.max()) + 1, len(first.names), len(second.names)
-    size = math.prod(shape)
-    cell = (stretches * shape[1] + codes_a) * shape[2] + codes_b
-    cell[(codes_a == shape[1]) | (codes_b == shape[2])] = size
-    steps, gain = [], 0.0
-    for slope, curvature in zip(slopes, curvatures, strict=True):
+    shape = stretches, len(a.term.names) + 1, len(b.term.names) + 1
+    cell = a.of_stretch * shape[2] + b.codes
+    steps, gain = np.zeros((len(slopes), *shape)), 0.0
+    for slope, curvature, step in zip(slopes, curvatures, steps, strict=True):
         gradient, hessian = (
-            np.bincount(cell, weights=values, minlength=size + 1)[:-1].reshape(shape).astype(np.float64, copy=False)
+            np.bincount(cell, weights=values, minlength=step.size).reshape(shape)[:, :-1, :-1]
             for values in (slope, curvature)
         )
-        gradient, one_row = _interaction(gradient, hessian), float(curvature.mean())
+        gradient = _interaction(gradient, hessian)
         others, known = gradient.sum(axis=0) - gradient, hessian.sum(axis=0) - hessian
+        damped = known + np.multiply.outer(_SHRINKING, np.full((1, 1, 1), curvature.mean()))
         # Where all classes are told apart there is no curvature left, and nothing that a step could lower.
-        damped = [known + rows * one_row for rows in _SHRINKING]
-        shrunk = [np.divide(-others, one, out=np.zeros_like(others), where=one > 0.0) for one in damped]
-        gains = [-float(np.sum(step * (gradient + 0.5 * hessian * step))) for step in shrunk]
+        shrunk = -others / np.where(damped > 0.0, damped, np.inf)
+        gains = -np.sum(shrunk * (gradient + 0.5 * hessian * shrunk), axis=(1, 2, 3))
         best = int(np.argmax(gains))
-        steps.append(shrunk[best].ravel())
-        gain += gains[best]
+        step[:, :-1, :-1] = shrunk[best]
+        gain += float(gains[best])
     # Two columns may say the same: which of their pairs comes first is for their names to say, not for the last digits.
-    return PairTerm(first, second), cell, np.stack(steps), float(f"{gain:.9g}")
+    return cell, steps.reshape(len(slopes), -1), float(f"{gain:.9g}")
 
 
 def _interaction(gradient: Floats, hessian: Floats) -> Floats:
@@ -160,8 +160,7 @@ def _interaction(gradient: Floats, hessian: Floats) -> Floats:
 
     How main effects drift is nothing that a pair could know.
     """
-    for _ in range(_SWEEPS):
-        for axis in (1, 2):
-            total, weight = gradient.sum(axis=axis, keepdims=True), hessian.sum(axis=axis, keepdims=True)
-            gradient = gradient - hessian * np.divide(total, weight, out=np.zeros_like(total), where=weight > 0.0)
+    weights = [(axis, hessian.sum(axis=axis, keepdims=True)) for axis in (1, 2)]
+    for axis, weight in [(axis, np.where(weight > 0.0, weight, np.inf)) for axis, weight in weights] * _SWEEPS:
+        gradient = gradient - hessian * (gradient.sum(axis=axis, keepdims=True) / weight)
     return gradient
