@@ -181,14 +181,14 @@ def cut_points(values: Floats, bins: int) -> tuple[float, ...]:
 
 def _ends(counts: NDArray[np.intp], atom: NDArray[np.bool_], share: float) -> NDArray[np.intp]:
     """Return the positions of the last value of each bin but the highest."""
-    ends, held = [], 0
-    for position in range(len(counts) - 1):
-        if atom[position]:
-            ends.append(position)
-            held = 0
-            continue
-        held += int(counts[position])
-        if held >= share or atom[position + 1]:
-            ends.append(position)
-            held = 0
+    ends, position, upto = [], 0, np.cumsum(counts)
+    atoms = np.append(np.flatnonzero(atom), len(counts))
+    while position < len(counts) - 1:
+        if not atom[position]:
+            before = upto[position - 1] if position else 0
+            # Where the bin is full, or an atom comes next.
+            position = min(int(np.searchsorted(upto, before + share)), int(atoms[np.searchsorted(atoms, position)]) - 1)
+        ends.append(position)
+        position += 1
+    ends = [end for end in ends if end < len(counts) - 1]
     return np.asarray(ends, dtype=np.intp)
