@@ -17,6 +17,8 @@ from batchlearn.kernels.sums import symmetric
 # A matrix up to this size is factored at once: of larger ones it is a few hundredths of the work.
 _AT_ONCE = 512
 _STRIP = 256
+# Up to so many strips, of a matrix of some 600 rows, threads take longer to start than they save.
+_ALONE = 5
 
 
 def strips(size: int) -> list[slice]:
@@ -37,10 +39,11 @@ def factor_in_strips(matrix: Floats, threads: int) -> int:
     if order != 0:
         return order
     parts = strips(size - half)
-    for _ in in_order(lambda part: divide_by_lower(beside[part], first), parts, threads):
+    sharing = threads if len(parts) > _ALONE else 1
+    for _ in in_order(lambda part: divide_by_lower(beside[part], first), parts, sharing):
         pass
     for _ in in_order(
-        lambda part: subtract_product(second[part.start :, part], beside[part.start :], beside[part]), parts, threads
+        lambda part: subtract_product(second[part.start :, part], beside[part.start :], beside[part]), parts, sharing
     ):
         pass
     order = factor_in_strips(second, threads)
@@ -58,7 +61,7 @@ def invert_in_strips(lower: Floats, threads: int) -> None:
         return columns
 
     # A strip is written once those before it are solved: those after it do not read it.
-    for part, columns in zip(parts, in_order(solved, parts, threads), strict=True):
+    for part, columns in zip(parts, in_order(solved, parts, threads if len(parts) > _ALONE else 1), strict=True):
         lower[: part.start, part] = 0.0
         lower[part.start :, part] = columns
 
@@ -75,6 +78,7 @@ def square_in_strips(lower: Floats, scale: Floats, threads: int) -> Floats:
         symmetric(strip[:, part])
         square[: part.start, part] = strip[:, : part.start].T
 
-    for _ in in_order(multiply, strips(len(lower)), threads):
+    parts = strips(len(lower))
+    for _ in in_order(multiply, parts, threads if len(parts) > _ALONE else 1):
         pass
     return square

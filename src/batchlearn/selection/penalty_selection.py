@@ -150,10 +150,10 @@ def _approach(
     point it leads to is so near that a factor of its own would say the same.
     """
     parameters, data = start
-    point = _at(parameters, data, now)
+    point = _at(parameters, data, now, rows.threads)
     for taken in range(steps):
         if taken:
-            point = _at(point.parameters, point.data, now)
+            point = _at(point.parameters, point.data, now, rows.threads)
         gradient = point.data.gradient + now.gradient(point.parameters)
         step = -point.factor.solve(gradient)
         if float(-(gradient @ step)) * rows.total_weight < near:
@@ -171,10 +171,10 @@ def _approach(
     return point
 
 
-def _at(parameters: Floats, data: Expansion, now: Quadratic) -> _PenalisedPoint:
+def _at(parameters: Floats, data: Expansion, now: Quadratic, threads: int) -> _PenalisedPoint:
     hessian = data.hessian.copy()
     now.add_to(hessian)
-    return _PenalisedPoint(parameters, data, data.value + now.value(parameters), factorise(hessian, 0.0))
+    return _PenalisedPoint(parameters, data, data.value + now.value(parameters), factorise(hessian, 0.0, threads))
 
 
 def _traces(factor: Factor, terms: Sequence[PenalisedTerm]) -> Floats:
