@@ -24,7 +24,7 @@ _READING = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION,
 class SqliteConnection:
     """An open SQLite database that answers one query; each value has a type of its own, whatever was declared."""
 
-    bounds = ("?1", "?2")
+    bounds = (":first", ":last")
 
     def __init__(self, connection: sqlite3.Connection, database: Path, query: str) -> None:
         self._connection = connection
@@ -41,7 +41,7 @@ class SqliteConnection:
     def batches(self, text: str, values: Sequence[Any]) -> Iterator[list[tuple[Any, ...]]]:
         """Yield the rows that a text about the query gives, some at a time."""
         with named_refusals(self._database, self._query):
-            cursor = self._connection.execute(text, tuple(values))
+            cursor = self._connection.execute(text, dict(zip(("first", "last"), values, strict=False)))
             while batch := cursor.fetchmany(_FETCHED):
                 yield batch
 
