@@ -120,7 +120,7 @@ class Gram {
         }
     }
 
-    static constexpr int PAIRS_AT_ONCE = 2;
+    static constexpr int PAIRS_AT_ONCE = 4;
 
     // A group with each of some others, or with itself, as `Sums::add_groups`.
     template <int AT_ONCE>
