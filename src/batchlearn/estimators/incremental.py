@@ -200,7 +200,8 @@ def _blocks_learned(learner: Learner, values: Any, label: Floats, weight: Floats
     first = 0
     while first < whole:
         # The prior fades where the number of blocks is a power of four.
-        till_faded = (1 << learner.blocks.bit_length() + learner.blocks.bit_length() % 2) - learner.blocks if learner.prior is not None else whole
+        bits = learner.blocks.bit_length()
+        till_faded = whole if learner.prior is None else (1 << bits + bits % 2) - learner.blocks
         part = slice(first, min(first + (till_faded if fast else 1) * BLOCK, whole))
         learner = _learned(learner, values[part], label[part], weight[part], in_turn=fast)
         learner = learner if fast else _turned(learner)

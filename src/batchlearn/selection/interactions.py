@@ -139,7 +139,7 @@ def _table(
     steps, gain = np.zeros((len(slopes), *shape)), 0.0
     for slope, curvature, step in zip(slopes, curvatures, steps, strict=True):
         gradient, hessian = (
-            np.bincount(cell, weights=values, minlength=step.size).reshape(shape)[:, :-1, :-1]
+            np.bincount(cell, values, step.size).astype(np.float64, copy=False).reshape(shape)[:, :-1, :-1]
             for values in (slope, curvature)
         )
         gradient = _interaction(gradient, hessian)
