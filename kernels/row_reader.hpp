@@ -59,11 +59,6 @@ ALWAYS inline double dot(const double* a, const double* b, Count padded) {
     return sum(first + second);
 }
 
-// to += factor * from
-ALWAYS inline void add_times(double* to, double factor, const double* from, Count padded) {
-    for (Count i = 0; i < padded; i += LANES) store(to + i, load(to + i) + factor * load(from + i));
-}
-
 class RowReader {
    public:
     explicit RowReader(const Stretch& rows)

@@ -167,7 +167,7 @@ class LinearClassifier(ClassifierMixin, BaseEstimator):
         first = not hasattr(self, "classes_")
         settings = checked(self, ("logistic",))
         X, y = validate_data(self, arrays(X), y, accept_sparse="csr", dtype=STORED_TYPES, reset=first)
-        # What is no class of those known is refused here, numbers that are none included.
+        # It refuses a label that is no class: whether labels can be classes at all need not be asked.
         label, self.classes_ = class_labels(y, classes, None if first else self.classes_)
         settings = settings._replace(loss=named_loss(self.loss, classes=len(self.classes_)))
         self._keep(*learn_rows(self, settings, X, label, sample_weight))

@@ -7,9 +7,11 @@ of each column of the inverse. All triangles are lower, in the order of Fortran,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+
 import numpy as np
 
-from batchlearn.data.rows.threads import in_order
+from batchlearn.data.rows.threads import Result, in_order
 from batchlearn.kernels.design import Floats
 from batchlearn.kernels.native.lapack import divide_by_lower, factor_lower, solve_by_lower, subtract_product
 from batchlearn.kernels.sums import symmetric
@@ -28,6 +30,11 @@ def strips(size: int) -> list[slice]:
     return [slice(start, min(start + width, size)) for start in range(0, size, width)]
 
 
+def _shared(work: Callable[[slice], Result], parts: Sequence[slice], threads: int) -> Iterator[Result]:
+    """Yield the work of each strip, in order; threads share what is worth their start."""
+    return in_order(work, parts, threads if len(parts) > _ALONE else 1)
+
+
 def factor_in_strips(matrix: Floats, threads: int) -> int:
     """Replace a symmetric matrix (d, d) by its Cholesky factor; return 0, or at which leading minor there is none."""
     size = len(matrix)
@@ -39,11 +46,10 @@ def factor_in_strips(matrix: Floats, threads: int) -> int:
     if order != 0:
         return order
     parts = strips(size - half)
-    sharing = threads if len(parts) > _ALONE else 1
-    for _ in in_order(lambda part: divide_by_lower(beside[part], first), parts, sharing):
+    for _ in _shared(lambda part: divide_by_lower(beside[part], first), parts, threads):
         pass
-    for _ in in_order(
-        lambda part: subtract_product(second[part.start :, part], beside[part.start :], beside[part]), parts, sharing
+    for _ in _shared(
+        lambda part: subtract_product(second[part.start :, part], beside[part.start :], beside[part]), parts, threads
     ):
         pass
     order = factor_in_strips(second, threads)
@@ -61,7 +67,7 @@ def invert_in_strips(lower: Floats, threads: int) -> None:
         return columns
 
     # A strip is written once those before it are solved: those after it do not read it.
-    for part, columns in zip(parts, in_order(solved, parts, threads if len(parts) > _ALONE else 1), strict=True):
+    for part, columns in zip(parts, _shared(solved, parts, threads), strict=True):
         lower[: part.start, part] = 0.0
         lower[part.start :, part] = columns
 
@@ -78,7 +84,6 @@ def square_in_strips(lower: Floats, scale: Floats, threads: int) -> Floats:
         symmetric(strip[:, part])
         square[: part.start, part] = strip[:, : part.start].T
 
-    parts = strips(len(lower))
-    for _ in in_order(multiply, parts, threads if len(parts) > _ALONE else 1):
+    for _ in _shared(multiply, strips(len(lower)), threads):
         pass
     return square
