@@ -104,7 +104,9 @@ def test_only_one_select_is_answered_and_nothing_else_is_read(
 def test_no_rows_no_table_and_no_database(shop: Path, store: Path, tmp_path: Path) -> None:
     for path in (shop, store):
         assert refusal(path, query="SELECT * FROM orders WHERE id > 99").code == "no-rows"
-    sqlite3.connect(tmp_path / "none.sqlite").execute("VACUUM")
+    connection = sqlite3.connect(tmp_path / "none.sqlite")
+    connection.execute("VACUUM")
+    connection.close()
     (tmp_path / "torn.sqlite").write_bytes(shop.read_bytes()[:5000])
     (tmp_path / "torn.duckdb").write_bytes(store.read_bytes()[:9000])
     (tmp_path / "magic.sqlite").write_bytes(b"SQLite format 3\0" + bytes(100))
