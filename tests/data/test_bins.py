@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchlearn.data.bins import MISSING_BIN, BinTerm, cut_points
+from batchlearn.data.bins import MISSING_BIN, BinTerm, _ends, cut_points
 from batchlearn.kernels.design import Floats
 
 SMALLEST = 5e-324
@@ -88,6 +88,21 @@ def test_values_without_atoms_are_cut_into_equal_parts() -> None:
     counts = np.bincount(codes_of(values, edges))
     assert len(counts) in (63, 64)
     assert counts.max() <= 1.05 * 20_000 / 64
+
+
+@settings(max_examples=300)
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=40), st.integers(2, 20))
+def test_bins_end_where_a_walk_over_the_values_ends_them(rows: list[int], bins: int) -> None:
+    counts = np.asarray(rows)
+    atom = counts >= counts.sum() / bins
+    share = float(counts[~atom].sum()) / max(bins - int(atom.sum()), 1)
+    walked, held = [], 0
+    for place in range(len(counts) - 1):
+        held += 0 if atom[place] else rows[place]
+        if atom[place] or held >= share or atom[place + 1]:
+            walked.append(place)
+            held = 0
+    assert _ends(counts, atom, share).tolist() == walked
 
 
 def test_codes_say_where_a_value_stands_and_missing_ones_come_last() -> None:

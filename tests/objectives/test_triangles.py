@@ -22,7 +22,7 @@ def made(size: int, seed: int = 0) -> Floats:
     return np.asfortranarray(matrix / root[:, None] / root)
 
 
-@pytest.mark.parametrize("size", [1, 2, 255, 256, 257, 700, 1100])
+@pytest.mark.parametrize("size", [1, 2, 127, 128, 129, 257, 700, 1100, 2049])
 def test_factor_inverse_and_square_have_the_residuals_that_are_charged(size: int) -> None:
     matrix = made(size)
     lower, gamma = matrix.copy(order="F"), accumulated(size + 4)

@@ -78,14 +78,14 @@ def best_pairs(
     # 3. The best one after the other. Gains shrink, or nearly always do, as other pairs come in: one whose gain, looked
     # at again, is still the highest is the best, and the others need no second look (Minoux 1978).
     found: list[PairCandidate] = []
-    queue, count_of = [], int(stretches.max()) + 1
+    queue, periods = [], int(stretches.max()) + 1
     for number, (a, b) in enumerate(free):
-        queue.append((-_table(a, b, slope, curvature, count_of)[2], PairTerm(a.term, b.term).column, number, 0))
+        queue.append((-_table(a, b, slope, curvature, periods)[2], PairTerm(a.term, b.term).column, number, 0))
     heapq.heapify(queue)
     while queue and len(found) < count and queue[0][0] < 0.0:
         _, name, number, beside = heapq.heappop(queue)
         a, b = free[number]
-        cell, step, gain = _table(a, b, slope, curvature, count_of)
+        cell, step, gain = _table(a, b, slope, curvature, periods)
         if beside < len(found):
             heapq.heappush(queue, (-gain, name, number, len(found)))
             continue
@@ -126,15 +126,16 @@ def _recode(fine: SingleTerm, coarse: SingleTerm) -> NDArray[np.intp]:
 
 
 def _table(
-    a: _Side, b: _Side, slopes: Floats, curvatures: Floats, stretches: int
+    a: _Side, b: _Side, slopes: Floats, curvatures: Floats, periods: int
 ) -> tuple[NDArray[np.intp], Floats, float]:
     """Return where each row is in a pair's tables, the steps of all cells (outputs, cells), and what the pair is worth.
 
-    From the rows' slopes and curvatures (outputs, n). A row's cell, (n,), is of the table of its stretch, whose last
-    row and column are of those without a level: their steps are 0. Others are each stretch's Newton step from all the
-    others, shrunk as if some rows of average curvature spoke against each cell, as many as serve the pair best.
+    From the rows' slopes and curvatures (outputs, n), in so many stretches of time. A row's cell, (n,), is of the table
+    of its stretch, whose last row and column are of those without a level: their steps are 0. Others are each stretch's
+    Newton step from all the others, shrunk as if some rows of average curvature spoke against each cell, as many as
+    serve the pair best.
     """
-    shape = stretches, len(a.term.names) + 1, len(b.term.names) + 1
+    shape = periods, len(a.term.names) + 1, len(b.term.names) + 1
     cell = a.of_stretch * shape[2] + b.codes
     steps, gain = np.zeros((len(slopes), *shape)), 0.0
     for slope, curvature, step in zip(slopes, curvatures, steps, strict=True):
@@ -160,7 +161,9 @@ def _interaction(gradient: Floats, hessian: Floats) -> Floats:
 
     How main effects drift is nothing that a pair could know.
     """
-    weights = [(axis, hessian.sum(axis=axis, keepdims=True)) for axis in (1, 2)]
-    for axis, weight in [(axis, np.where(weight > 0.0, weight, np.inf)) for axis, weight in weights] * _SWEEPS:
-        gradient = gradient - hessian * (gradient.sum(axis=axis, keepdims=True) / weight)
+    totals = [hessian.sum(axis=axis, keepdims=True) for axis in (1, 2)]
+    weights = [np.where(total > 0.0, total, np.inf) for total in totals]
+    for _ in range(_SWEEPS):
+        for axis, weight in zip((1, 2), weights, strict=True):
+            gradient = gradient - hessian * (gradient.sum(axis=axis, keepdims=True) / weight)
     return gradient
